@@ -19,7 +19,6 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
-from transformers import ViTForImageClassification
 
 from embedder.decoding.ahead import make_pictures_ahead
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
@@ -34,6 +33,7 @@ from embedder.network.prefetch import take_ahead
 from embedder.network.references import ReferenceVectors, find_references
 from embedder.network.registry import BUILTIN, ModelInfo
 from embedder.network.results import Embedded, Embeddings, Failed, concatenate
+from embedder.network.vit import ViT
 from embedder.network.weights import load_vit
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.limits import DEFAULT_LIMITS, ImageLimits
@@ -80,7 +80,7 @@ class Embedder:
     def __init__(
         self,
         info: ModelInfo,
-        model: ViTForImageClassification,
+        model: ViT,
         placement: Placement,
         limits: ImageLimits = DEFAULT_LIMITS,
         batch_size: int | None = None,
@@ -172,7 +172,7 @@ class Embedder:
     def _load_checked(
         cls,
         info: ModelInfo,
-        vit: ViTForImageClassification,
+        vit: ViT,
         placements: Sequence[Placement],
         checks_dir: Path | None,
         limits: ImageLimits,

@@ -4,7 +4,7 @@ A forward is launched first and awaited later. On a CPU, launching computes it. 
 host goes on while the device computes, so the next batch is prepared, uploaded and queued before
 the results of this one are awaited.
 
-float32 is computed by transformers' own layers, half precision by `embedder.network.reduced`. In
+float32 is computed by `embedder.network.vit`, half precision by `embedder.network.reduced`. In
 both, pixels are normalised and projected in float32 (`embedder.network.patches`); so are the final
 norm, the head and all results.
 """
@@ -15,21 +15,20 @@ import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import ViTForImageClassification
 
 from embedder.errors import CorruptWeights
 from embedder.network.device import Placement, Precision, get_torch_device
 from embedder.network.float32 import full_float32
-from embedder.network.patches import Normalisation, project_by_matrix
-from embedder.network.reduced import ReducedEncoder
+from embedder.network.patches import Normalisation
+from embedder.network.reduced import reduce_layers
 from embedder.network.results import Embeddings, replace_rows
 from embedder.network.transfers import PendingResults, Transfers
+from embedder.network.vit import ViT
 from embedder.pictures.preprocess import Preprocessing
 
 
@@ -87,7 +86,7 @@ class Forward:
     def __init__(
         self,
         name: str,
-        model: ViTForImageClassification,
+        model: ViT,
         preprocessing: Preprocessing,
         placement: Placement,
         batch_size: int,
@@ -98,15 +97,9 @@ class Forward:
         self._device = get_torch_device(placement)
         self._transfers = Transfers(self._device)
         self._normalisation = Normalisation(preprocessing)
-        project_by_matrix(model)
         self._model = model
-        self._networks: dict[Precision, _Exact | _Reduced] = {}  # on the device
-        if placement.precision is Precision.FLOAT32:
-            exact = _Exact(self._normalisation, model).to(self._device)
-            self._networks[Precision.FLOAT32] = exact
-        else:
-            reduced = _Reduced(self._normalisation, model, placement.dtype).to(self._device)
-            self._networks[placement.precision] = reduced
+        network = Network(self._normalisation, model, placement.dtype).to(self._device)
+        self._networks = {placement.precision: network}
         self._lock = threading.Lock()
 
     @property
@@ -141,15 +134,13 @@ class Forward:
 
     def empty_results(self, extras: Extras = NO_EXTRAS) -> Embeddings:
         """Return the embeddings of no images."""
-        config = self._model.config
-        tokens = self._model.vit.embeddings.patch_embeddings.num_patches
-        maps = (0, config.num_hidden_layers, config.num_attention_heads, 1 + tokens, 1 + tokens)
+        shape = self._model.architecture
+        tokens, width = shape.token_count, shape.hidden_size
+        maps = (0, shape.num_hidden_layers, shape.num_attention_heads, 1 + tokens, 1 + tokens)
         return Embeddings(
-            vectors=np.empty((0, config.hidden_size), np.float32),
+            vectors=np.empty((0, width), np.float32),
             logits=np.empty(0, np.float32),
-            patch_tokens=np.empty((0, tokens, config.hidden_size), np.float32)
-            if extras.patch_tokens
-            else None,
+            patch_tokens=np.empty((0, tokens, width), np.float32) if extras.patch_tokens else None,
             attentions=np.empty(maps, np.float32) if extras.attentions else None,
         )
 
@@ -171,67 +162,43 @@ class Forward:
             )
         return LaunchedForward(self, staged, count, extras, precision, pending)
 
-    def _get_network(self, precision: Precision) -> _Exact | _Reduced:
+    def _get_network(self, precision: Precision) -> Network:
         """Return the network on the device. That of float32 is copied there when the first image
         overflows half precision, and stays.
         """
         if precision not in self._networks:
             on_cpu = self._device.type == "cpu"
             model = self._model if on_cpu else copy.deepcopy(self._model)
-            self._networks[precision] = _Exact(self._normalisation, model).to(self._device)
+            self._networks[precision] = Network(self._normalisation, model).to(self._device)
         return self._networks[precision]
 
 
-class _Exact(nn.Module):
-    """transformers' own forward, float32."""
+class Network(nn.Module):
+    """A network on its device: its layers compute in `dtype`, all its other parts in float32.
 
-    head: nn.Linear
-
-    def __init__(self, normalisation: Normalisation, model: ViTForImageClassification) -> None:
-        super().__init__()
-        self.normalisation = normalisation
-        self.model = model
-        self.head = cast("nn.Linear", model.classifier)
-
-    def forward(self, pixels: Tensor, *, attentions: bool) -> tuple[Tensor, list[Tensor]]:
-        """Compute from pixels `(b, h, w, 3)` the hidden states `(b, 1 + t, d)` after the final
-        LayerNorm, and on request the attentions of each layer `(b, heads, 1 + t, 1 + t)`.
-
-        Only the eager attention forms the maps. It is chosen for such a call alone, because it is
-        slower and takes more memory.
-        """
-        if attentions:
-            self.model.set_attn_implementation("eager")
-        try:
-            output = self.model.vit(
-                pixel_values=self.normalisation(pixels), output_attentions=attentions
-            )
-        finally:
-            if attentions:
-                self.model.set_attn_implementation("sdpa")
-        return output.last_hidden_state, list(output.attentions or ())
-
-
-class _Reduced(nn.Module):
-    """An encoder in half precision, and copies of the other parts in float32."""
-
-    head: nn.Linear
+    In float32 its parts are those of `model`; in half precision they are copies.
+    """
 
     def __init__(
-        self,
-        normalisation: Normalisation,
-        model: ViTForImageClassification,
-        dtype: torch.dtype,
+        self, normalisation: Normalisation, model: ViT, dtype: torch.dtype = torch.float32
     ) -> None:
         super().__init__()
+        layers, parts = (
+            model.vit.layers,
+            (model.vit.embeddings, model.vit.layernorm, model.classifier),
+        )
+        if dtype is not torch.float32:
+            layers, parts = reduce_layers(layers, dtype), copy.deepcopy(parts)
         self.normalisation = normalisation
-        self.embeddings = copy.deepcopy(model.vit.embeddings)
-        self.encoder = ReducedEncoder(model.vit, dtype)
-        self.norm = copy.deepcopy(model.vit.layernorm)
-        self.head = copy.deepcopy(cast("nn.Linear", model.classifier))
+        self.layers = layers
+        self.tokens, self.norm, self.head = parts
 
     def forward(self, pixels: Tensor, *, attentions: bool) -> tuple[Tensor, list[Tensor]]:
-        """Compute what `_Exact` computes; the normalised values are freed before the encoder."""
-        hidden = self.embeddings(self.normalisation(pixels))  # (b, 1 + t, d)
-        hidden, maps = self.encoder(hidden, attentions=attentions)
-        return self.norm(hidden), maps
+        """Compute from pixels `(b, h, w, 3)` the hidden states `(b, n, d)` after the final
+        LayerNorm, and on request the attentions of each layer `(b, heads, n, n)`.
+        """
+        maps: list[Tensor] | None = [] if attentions else None
+        hidden = self.tokens(self.normalisation(pixels))  # (b, n, d)
+        for layer in self.layers:
+            hidden = layer(hidden, maps)
+        return self.norm(hidden), maps or []

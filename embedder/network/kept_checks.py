@@ -22,12 +22,12 @@ import torch
 
 from embedder.errors import InvalidModelConfig
 from embedder.jsonfile import read_json_object
-from embedder.network import float32, forward, patches, reduced
+from embedder.network import float32, forward, patches, reduced, vit
 from embedder.network.device import DeviceKind, Placement, cpu_has_native_bfloat16
 from embedder.network.panel import Panel, PanelCheck, judge
 from embedder.network.panel_pictures import compute_panel_digest
 
-_CODE = (float32, forward, patches, reduced)
+_CODE = (float32, forward, patches, reduced, vit)
 _checked: dict[CheckKey, PanelCheck] = {}  # of this process, which may load a model twice
 
 

@@ -12,12 +12,12 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import ViTForImageClassification
 
 from embedder.network.device import EXACT, Placement
 from embedder.network.forward import Forward
 from embedder.network.panel_pictures import preprocess_panel
 from embedder.network.results import Embeddings, concatenate
+from embedder.network.vit import ViT
 from embedder.pictures.preprocess import Preprocessing
 
 # A similarity threshold lies near 0.99, and the limits of the classifier are some logits apart. The
@@ -70,9 +70,7 @@ class Panel:
     another device moves it there.
     """
 
-    def __init__(
-        self, name: str, model: ViTForImageClassification, preprocessing: Preprocessing
-    ) -> None:
+    def __init__(self, name: str, model: ViT, preprocessing: Preprocessing) -> None:
         self._name = name
         self._model = model
         self._preprocessing = preprocessing

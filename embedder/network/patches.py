@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from transformers import ViTForImageClassification
 
 from embedder.pictures.preprocess import Preprocessing
 
@@ -48,16 +47,15 @@ class Normalisation(nn.Module):
 class PatchProjection(nn.Module):
     """The convolution of a ViT's patches, computed as a matrix product.
 
-    The kernel is as large as the step, so each patch is read once: a patch is a row, the kernel is
-    a matrix. Takes `(b, 3, h, w)` and returns `(b, d, rows, columns)`, as the convolution does.
+    The kernels `(d, 3, side, side)` are as large as the step, so each patch is read once: a patch
+    is a row, the kernels are a matrix. Takes `(b, 3, h, w)` and returns `(b, t, d)`.
     """
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    def __init__(self, width: int, side: int) -> None:
         super().__init__()
-        self.side = int(convolution.kernel_size[0])
-        self.weight = nn.Parameter(convolution.weight.detach().flatten(1), requires_grad=False)
-        assert convolution.bias is not None
-        self.bias = nn.Parameter(convolution.bias.detach(), requires_grad=False)  # (d,)
+        self.side = side
+        self.weight = nn.Parameter(torch.zeros(width, 3, side, side))
+        self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, values: Tensor) -> Tensor:
         batch, channels, height, width = values.shape
@@ -67,15 +65,7 @@ class PatchProjection(nn.Module):
             .permute(0, 2, 4, 1, 3, 5)
             .reshape(batch, rows * columns, -1)
         )  # (b, t, 3 * side * side)
-        tokens = nn.functional.linear(patches, self.weight, self.bias)  # (b, t, d)
-        return tokens.transpose(1, 2).reshape(batch, -1, rows, columns)  # (b, d, rows, columns)
-
-
-def project_by_matrix(model: ViTForImageClassification) -> None:
-    """Replace the convolution of a model's patches, unless that was done before."""
-    embeddings = model.vit.embeddings.patch_embeddings
-    if isinstance(embeddings.projection, nn.Conv2d):
-        embeddings.register_module("projection", PatchProjection(embeddings.projection))
+        return nn.functional.linear(patches, self.weight.flatten(1), self.bias)  # (b, t, d)
 
 
 def _by_channel(values: tuple[float, float, float]) -> Tensor:

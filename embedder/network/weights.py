@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import ViTConfig, ViTForImageClassification
 
 from embedder.errors import CorruptWeights, ModelUnavailable, TensorMismatch, UnsafeWeights
 from embedder.network.architecture import Architecture
 from embedder.network.labels import ONE_LOGIT, Head
 from embedder.network.tensor_names import from_published, layout_of, published_name_of
+from embedder.network.vit import ViT
 from embedder.unsafe_files import UNSAFE_STARTS, UNSAFE_SUFFIXES
 
 # Every value of these is a float32 too.
@@ -104,32 +104,18 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         ) from err
 
 
-def build_empty_vit(architecture: Architecture) -> ViTForImageClassification:
+def build_empty_vit(architecture: Architecture) -> ViT:
     """Build the module on the `meta` device.
 
     It has shapes but no memory, so loading needs no random initialisation.
     """
-    config = ViTConfig(
-        hidden_size=architecture.hidden_size,
-        num_hidden_layers=architecture.num_hidden_layers,
-        num_attention_heads=architecture.num_attention_heads,
-        intermediate_size=architecture.intermediate_size,
-        image_size=architecture.image_size,
-        patch_size=architecture.patch_size,
-        layer_norm_eps=architecture.layer_norm_eps,
-        hidden_act=architecture.hidden_act,
-        qkv_bias=architecture.qkv_bias,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    config.num_labels = 1
     with torch.device("meta"):
-        return ViTForImageClassification(config)
+        return ViT(architecture)
 
 
 def load_vit(
     paths: Path | Sequence[Path], architecture: Architecture, head: Head = ONE_LOGIT
-) -> ViTForImageClassification:
+) -> ViT:
     """Load a ViT with the weights of one file or of several shards (any layout), float32 on the
     CPU, in evaluation mode.
 
@@ -161,7 +147,7 @@ def load_vit(
 def _check_shapes(
     published: Mapping[str, Tensor],
     named: Mapping[str, Tensor],
-    model: ViTForImageClassification,
+    model: ViT,
     head: Head,
 ) -> None:
     """Compare under module names; report under the file's names, which its owner can look up."""

@@ -14,22 +14,22 @@ from embedder.training.vit import MEAN, STD, TrainedViT
 
 def export(model: TrainedViT, directory: Path) -> None:
     """Write the three files that `Embedder.load(directory)` reads, without the generator head."""
-    config = model.vit.config
+    architecture = model.vit.architecture
     write_json(
         directory / CONFIG_FILE,
         {
             "architectures": ["ViTForImageClassification"],
             "model_type": "vit",
-            "hidden_size": config.hidden_size,
-            "num_hidden_layers": config.num_hidden_layers,
-            "num_attention_heads": config.num_attention_heads,
-            "intermediate_size": config.intermediate_size,
-            "hidden_act": "gelu",
-            "image_size": config.image_size,
-            "patch_size": config.patch_size,
+            "hidden_size": architecture.hidden_size,
+            "num_hidden_layers": architecture.num_hidden_layers,
+            "num_attention_heads": architecture.num_attention_heads,
+            "intermediate_size": architecture.intermediate_size,
+            "hidden_act": architecture.hidden_act,
+            "image_size": architecture.image_size,
+            "patch_size": architecture.patch_size,
             "num_channels": 3,
-            "qkv_bias": True,
-            "layer_norm_eps": config.layer_norm_eps,
+            "qkv_bias": architecture.qkv_bias,
+            "layer_norm_eps": architecture.layer_norm_eps,
             "hidden_dropout_prob": 0.0,
             "attention_probs_dropout_prob": 0.0,
             "id2label": {"0": "synthetic"},
@@ -42,7 +42,7 @@ def export(model: TrainedViT, directory: Path) -> None:
             "image_processor_type": "CLIPImageProcessor",
             "do_resize": False,
             "do_center_crop": True,
-            "crop_size": config.image_size,
+            "crop_size": architecture.image_size,
             "do_rescale": True,
             "rescale_factor": 1 / 255,
             "do_normalize": True,

@@ -140,24 +140,22 @@ def list_least_needed(count: int, decoder_count: int) -> list[int]:
 def add_filters(model: TrainedViT, batches: Sequence[CropBatch], decoder_count: int) -> None:
     """Replace the least needed filters by chosen ones, and whiten."""
     projection = model.vit.vit.embeddings.patch_embeddings.projection
-    replaced = list_least_needed(projection.out_channels, decoder_count)
+    replaced = list_least_needed(len(projection.weight), decoder_count)
     with torch.no_grad():
-        projection.weight[replaced] = choose_filters(
-            batches, projection.kernel_size[0], len(replaced)
-        )
+        projection.weight[replaced] = choose_filters(batches, projection.side, len(replaced))
     whiten_filters(model, batches)
 
 
 def whiten_filters(model: TrainedViT, batches: Sequence[CropBatch]) -> None:
     """Train the patch embedding in whitened coordinates from here on."""
     projection = model.vit.vit.embeddings.patch_embeddings.projection
-    patch = projection.kernel_size[0]
+    patch = projection.side
     parametrize.register_parametrization(
         projection, "weight", WhitenedFilters(whitening_of(batches, patch))
     )
 
 
 def fix_filters(model: TrainedViT) -> None:
-    """Make the patch embedding a plain convolution again."""
+    """Make the patch embedding a plain projection again."""
     projection = model.vit.vit.embeddings.patch_embeddings.projection
     parametrize.remove_parametrizations(projection, "weight")

@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import ViTConfig, ViTForImageClassification
 
+from embedder.network.architecture import TIMM_LAYER_NORM_EPS, Architecture
+from embedder.network.patches import PatchProjection
+from embedder.network.vit import Tokens, ViT
 from embedder.training.fakes import CROP_SIDE, CropBatch, Scene, make_paired_batch
 from embedder.training.files import write_whole
 from embedder.training.schedule import warm_up_then_cosine
@@ -35,6 +37,7 @@ PEAK_LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.05
 WARM_UP_FRACTION = 0.05
 PAIRS_PER_BATCH = 24
+INITIAL_STD = 0.02  # of weights, positions and CLS; transformers' `initializer_range`
 KEPT_SHARE = 0.4  # of the patch tokens
 # Logits of the generator head per unit of cosine; 10 to 30 is usual for cosine classifiers.
 COSINE_SCALE = 16.0
@@ -44,11 +47,13 @@ STATISTICS_BATCHES = 40  # of 48 crops of 100 patches: 24,000 patches a decoder 
 
 
 class TrainedViT(nn.Module):
-    def __init__(self, vit: ViTForImageClassification, decoder_count: int) -> None:
+    def __init__(self, vit: ViT, decoder_count: int) -> None:
         super().__init__()
         self.vit = vit
         self.decoder_count = decoder_count
-        self.generator_head = nn.Parameter(torch.randn(1 + decoder_count, vit.config.hidden_size))
+        self.generator_head = nn.Parameter(
+            torch.randn(1 + decoder_count, vit.architecture.hidden_size)
+        )
 
     def forward(self, pixels: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(b, 3, h, w) -> CLS tokens (b, d) after the final LayerNorm, logits (b,).
@@ -75,25 +80,36 @@ class TrainedViT(nn.Module):
         return COSINE_SCALE * (cosines - margins)
 
 
-def make_builtin_config() -> ViTConfig:
-    return ViTConfig(
-        architectures=["ViTForImageClassification"],
-        hidden_size=192,
-        num_hidden_layers=6,
-        num_attention_heads=3,
-        intermediate_size=768,
-        image_size=CROP_SIDE,
-        patch_size=16,
-        layer_norm_eps=1e-6,
-        num_labels=1,  # type: ignore[call-arg]  # the base class accepts it
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
+BUILTIN_ARCHITECTURE = Architecture(
+    hidden_size=192,
+    num_hidden_layers=6,
+    num_attention_heads=3,
+    intermediate_size=768,
+    image_size=CROP_SIDE,
+    patch_size=16,
+    layer_norm_eps=TIMM_LAYER_NORM_EPS,
+)
 
 
-def build_vit(decoder_count: int, seed: int = 0, config: ViTConfig | None = None) -> TrainedViT:
+def build_vit(
+    decoder_count: int, seed: int = 0, architecture: Architecture = BUILTIN_ARCHITECTURE
+) -> TrainedViT:
     torch.manual_seed(seed)
-    return TrainedViT(ViTForImageClassification(config or make_builtin_config()), decoder_count)
+    vit = ViT(architecture)
+    vit.apply(_initialise)
+    return TrainedViT(vit, decoder_count)
+
+
+@torch.no_grad()
+def _initialise(module: nn.Module) -> None:
+    """Draw the first weights as Dosovitskiy et al. 2021 do, and transformers too."""
+    match module:
+        case nn.Linear() | PatchProjection():
+            nn.init.normal_(module.weight, std=INITIAL_STD)
+            nn.init.zeros_(module.bias)
+        case Tokens():
+            nn.init.trunc_normal_(module.cls_token, std=INITIAL_STD)
+            nn.init.trunc_normal_(module.position_embeddings, std=INITIAL_STD)
 
 
 def to_pixels(crops: NDArray[np.uint8]) -> Tensor:
@@ -155,11 +171,11 @@ def start_from_patch_filters(
     batches = [make_paired_batch(scenes, random, PAIRS_PER_BATCH) for _ in range(batch_count)]
     projection = model.vit.vit.embeddings.patch_embeddings.projection
     filters = compute_patch_filters(
-        batches, projection.kernel_size[0], projection.out_channels, model.decoder_count
+        batches, projection.side, len(projection.weight), model.decoder_count
     )
     with torch.no_grad():
         projection.weight.copy_(filters.reshape(projection.weight.shape))
-        projection.bias.zero_()  # type: ignore[union-attr]  # this convolution has a bias
+        projection.bias.zero_()
 
 
 def compute_batch_loss(
@@ -273,7 +289,7 @@ def average_with(model: TrainedViT, earlier: Mapping[str, Tensor]) -> None:
 
 
 def choose_tokens(model: TrainedViT, random: np.random.Generator) -> Tensor:
-    count = model.vit.vit.embeddings.patch_embeddings.num_patches
+    count = model.vit.architecture.token_count
     return torch.from_numpy(random.permutation(count)[: round(KEPT_SHARE * count)])
 
 

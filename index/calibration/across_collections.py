@@ -25,9 +25,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, log_expit
 
 from index.calibration.resampling import LEVEL
+from index.calibration.special import expit, log_expit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -23,7 +23,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+
+from index.calibration.special import log_softmax
 
 Floats = NDArray[np.float64]
 Neighbours = Sequence[tuple[float, str | None]]

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax
 
 from index.calibration.attribution import (
     COVERAGE,
@@ -28,6 +26,7 @@ from index.calibration.attribution import (
 from index.calibration.binomial import exact_interval
 from index.calibration.figures import open_set_auroc
 from index.calibration.resampling import folds_by_source
+from index.calibration.special import log_softmax, minimize
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

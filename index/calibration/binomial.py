@@ -5,9 +5,8 @@ Not by scipy.stats, which takes a second to load.
 
 from __future__ import annotations
 
-from scipy.special import betaincinv
-
 from index.calibration.resampling import LEVEL
+from index.calibration.special import betaincinv
 
 
 def exact_interval(count: float, n: int) -> tuple[float, float]:

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from index.calibration.across_collections import Groups, predict_rates
 from index.calibration.resampling import LEVEL
+from index.calibration.special import betaincinv
 
 Floats = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 from index.calibration.pooling import log10_of_odds, pav
+from index.calibration.special import expit
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -22,9 +22,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from index.calibration.resampling import draw_weights
+from index.calibration.special import gammaln
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
+
+from index.calibration.special import isotonic_regression
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

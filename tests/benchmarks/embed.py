@@ -50,6 +50,7 @@ from embedder.pictures.decode import DecodedImage, decode
 from embedder.pictures.preprocess import normalise
 from tests.benchmarks.vit_small import measure_accuracy, train_further, widen_builtin
 from tests.tensors import measure_tensors
+from tests.transformers_vit import make_transformers_vit
 
 PICTURE_SIZE = (1280, 960)
 CLOCKS = {"wall": time.perf_counter, "process": time.process_time}
@@ -80,7 +81,7 @@ class Bare:
     def load(cls, model: str | Path, embedder: Embedder) -> Bare:
         files = locate_model(model, offline=True)
         loaded = load_vit(files.weights, files.architecture, files.head)
-        return cls(loaded.to(embedder.device), embedder)  # type: ignore[arg-type]
+        return cls(make_transformers_vit(loaded).to(embedder.device), embedder)  # type: ignore[arg-type]
 
     def run(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         device, size = torch.device(self.embedder.device), self.embedder.batch_size

@@ -146,10 +146,12 @@ def embed_with_bare_forward(
     from embedder.pictures.decode import decode
     from embedder.pictures.preprocess import normalise
     from tests.benchmarks.embed import Bare
+    from tests.transformers_vit import make_transformers_vit
 
     embedder = Embedder.load(folder, device="cpu", precision=precision, batch_size=batch_size)
     found = locate_model(folder, offline=True)
-    forward = Bare(load_vit(found.weights, found.architecture), embedder)
+    model = make_transformers_vit(load_vit(found.weights, found.architecture))
+    forward = Bare(model, embedder)
     prepared = np.stack([embedder.preprocess(decode(path.read_bytes())) for path in files])
     pixels = normalise(prepared, embedder.info.preprocessing)  # (n, 3, h, w)
     forward.run(pixels[:batch_size])  # the first forward allocates

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import ViTForImageClassification
 
 from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.demonstration.resynthesis import DECODERS, Resynthesiser
 from embedder.network.architecture import VIT_SMALL_384
 from embedder.network.download import locate_model
 from embedder.network.registry import BUILTIN
+from embedder.network.vit import ViT
 from embedder.network.weights import build_empty_vit, load_vit
 
 SIDE = VIT_SMALL_384.image_size
@@ -30,7 +30,7 @@ PAIRS = 16  # photographs and fakes in one step
 PEAK_LEARNING_RATE = 1e-4
 
 
-def widen_builtin() -> ViTForImageClassification:
+def widen_builtin() -> ViT:
     """Return the built-in model in the shape of ViT-S/384; native crops, mean and std 0.5."""
     files = locate_model(BUILTIN, offline=True)
     small = load_vit(files.weights, files.architecture, files.head).state_dict()
@@ -74,7 +74,7 @@ def _enlarge_positions(positions: Tensor, shape: torch.Size) -> Tensor:
     return torch.cat([whole, whole], dim=2)
 
 
-def train_further(model: ViTForImageClassification, minutes: float, device: str) -> int:
+def train_further(model: ViT, minutes: float, device: str) -> int:
     """Train to tell photographs from their re-synthesis; return the number of steps."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # the halves are alike; noise lets them become different
@@ -90,7 +90,7 @@ def train_further(model: ViTForImageClassification, minutes: float, device: str)
         for group in optimizer.param_groups:
             group["lr"] = PEAK_LEARNING_RATE * min(1, 10 * spent) * (1 - spent)
         pixels, synthetic = draw_batch(scenes, PAIRS, random)
-        logits = model(to_values(pixels).to(device)).logits[:, 0]
+        logits = compute_logits(model, to_values(pixels).to(device))
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, synthetic.to(device))
         optimizer.zero_grad()
         loss.backward()
@@ -101,14 +101,20 @@ def train_further(model: ViTForImageClassification, minutes: float, device: str)
     return steps
 
 
-def measure_accuracy(model: ViTForImageClassification, pairs: int = 24) -> float:
+def measure_accuracy(model: ViT, pairs: int = 24) -> float:
     """Return the share of pairs whose fake has the higher logit; the crops are others than those of
     training.
     """
     pixels, _ = draw_batch(make_scenes(), pairs, np.random.default_rng(99))
     with torch.inference_mode():
-        logits = torch.cat([model(to_values(each[None])).logits[:, 0] for each in pixels])
+        logits = torch.cat([compute_logits(model, to_values(each[None])) for each in pixels])
     return float((logits[pairs:] > logits[:pairs]).float().mean())
+
+
+def compute_logits(model: ViT, values: Tensor) -> Tensor:
+    """(b, 3, h, w) -> (b,)."""
+    logits: Tensor = model.classifier(model(values)[:, 0])  # (b, 1)
+    return logits[:, 0]
 
 
 def make_scenes() -> list[tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]]:

@@ -17,10 +17,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
-from transformers.models.vit.modeling_vit import ViTModel
 
 from embedder.network.architecture import VIT_SMALL_384, Architecture
-from embedder.network.reduced import ReducedEncoder
+from embedder.network.forward import Network
 from embedder.network.tensor_names import Layout, to_published
 from embedder.network.weights import build_empty_vit
 
@@ -219,16 +218,15 @@ def special_files() -> Path:
 @pytest.fixture
 def at_forward() -> Iterator[Callable[[Callable[[int, torch.dtype], object]], None]]:
     """Calls a function in every forward of any network, with its batch size and the type that its
-    layers compute in, until the test ends. The first layer behind the patches stands for it.
+    layers compute in, until the test ends.
     """
     handles: list[RemovableHandle] = []
 
     def install(act: Callable[[int, torch.dtype], object]) -> None:
         def hook(module: torch.nn.Module, args: tuple[torch.Tensor], output: Any) -> None:
-            if isinstance(module, ReducedEncoder):
-                act(len(args[0]), module.layers[0].qkv.weight.dtype)
-            if isinstance(module, ViTModel):
-                act(len(output.last_hidden_state), output.last_hidden_state.dtype)
+            if isinstance(module, Network):
+                linear = next(m for m in module.layers.modules() if isinstance(m, torch.nn.Linear))
+                act(len(args[0]), linear.weight.dtype)
 
         handles.append(register_module_forward_hook(hook))
 

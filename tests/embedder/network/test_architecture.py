@@ -13,6 +13,7 @@ from embedder.network.architecture import (
     parse_architecture,
     read_architecture,
 )
+from embedder.network.vit import ACTIVATIONS
 from embedder.network.weights import build_empty_vit
 
 PUBLISHED = {
@@ -103,7 +104,7 @@ def test_another_activation_and_no_bias_are_read_and_reach_every_layer() -> None
     assert (architecture.reading, VIT_SMALL_384.reading) == ("hidden_act=quick_gelu", None)
     layers = build_empty_vit(architecture).vit.layers
     assert {layer.attention.q_proj.bias for layer in layers} == {None}
-    assert {type(layer.mlp.activation_fn).__name__ for layer in layers} == {"QuickGELUActivation"}
+    assert {layer.mlp.activation for layer in layers} == {ACTIVATIONS["quick_gelu"]}
 
 
 def test_code_named_by_a_configuration_is_never_looked_at(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from embedder.training.further import (
 )
 from embedder.training.generator_rounds import GENERATOR_ROUNDS, GeneratorRound, train_on_generators
 from embedder.training.mixture import CLASSES, NO_CLASS
-from embedder.training.vit import TrainedViT, build_vit, make_builtin_config, to_pixels
+from embedder.training.vit import BUILTIN_ARCHITECTURE, TrainedViT, build_vit, to_pixels
 from tests.embedder.training.corpora import noisy, write_generators
 
 DIMENSION = 24
@@ -33,11 +33,15 @@ QUICK = FurtherLearning(max_steps=2, head_batches=1)
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = make_builtin_config()
-    config.hidden_size, config.num_hidden_layers, config.num_attention_heads = DIMENSION, 1, 2
-    config.intermediate_size = 32
+    architecture = replace(
+        BUILTIN_ARCHITECTURE,
+        hidden_size=DIMENSION,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
     folder = tmp_path_factory.mktemp("start")
-    export(build_vit(len(DECODERS), config=config), folder)
+    export(build_vit(len(DECODERS), architecture=architecture), folder)
     return folder
 
 

@@ -27,11 +27,11 @@ from embedder.training.measure import (
 )
 from embedder.training.probes import REAL, make_probes
 from embedder.training.vit import (
+    BUILTIN_ARCHITECTURE,
     Learning,
     TrainedViT,
     build_vit,
     compute_patch_filters,
-    make_builtin_config,
     predict,
     to_pixels,
     train_vit,
@@ -65,10 +65,14 @@ def quick(steps: int) -> Learning:
 
 
 def small_vit() -> TrainedViT:
-    config = make_builtin_config()
-    config.hidden_size, config.num_hidden_layers, config.num_attention_heads = DIMENSION, 1, 2
-    config.intermediate_size = 32
-    return build_vit(len(DECODERS), config=config)
+    architecture = replace(
+        BUILTIN_ARCHITECTURE,
+        hidden_size=DIMENSION,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    return build_vit(len(DECODERS), architecture=architecture)
 
 
 @pytest.fixture(scope="module")

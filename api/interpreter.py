@@ -24,6 +24,34 @@ ROWS_TURN_SECONDS = 0.0005
 SERVER_TURN_SECONDS = 0.0001
 
 
+def exempt_loaded() -> None:
+    """Exempt what exists now from all searches for cycles; only the first call has an effect.
+
+    Call it when modules were loaded: they stay until the process ends, and Python would search
+    them again and again while the number of objects grows.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Search for no cycles while modules are loaded, and never again in what they leave behind.
+
+    Loading a look-up's modules took 2.25 s with these searches and 1.45 s without, where torch
+    alone takes 1.3 s with them (2026-11-30).
+    """
+    loaded, searches = len(sys.modules), gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if len(sys.modules) > loaded:
+            gc.freeze()
+        if searches:
+            gc.enable()
+
+
 @contextmanager
 def tuned_interpreter(turn_seconds: float = ROWS_TURN_SECONDS) -> Iterator[None]:
     """Search for cycles rarely and let threads take short turns, while the block runs."""

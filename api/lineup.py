@@ -22,6 +22,7 @@ from api.copies.stored_features import StoredFeatures
 from api.decoding import make_decoders, make_image_limits, make_picture_now, open_decoders
 from api.errors import EarlierWeights, InvalidVerbalScale
 from api.images import BlobStores
+from api.interpreter import loading
 from api.settings import Settings
 from api.storing import LookupStore
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
@@ -112,7 +113,8 @@ def load_embedder(settings: Settings, decoders: Decoders | None = None) -> Embed
     `decoders` make its pictures; without them those that the settings name, which start with the
     first picture.
     """
-    from embedder.network.embed import Embedder  # noqa: PLC0415 -- torch takes three seconds to load; most commands need no model
+    with loading():
+        from embedder.network.embed import Embedder  # noqa: PLC0415 -- torch takes seconds to load; most commands need no model
 
     return Embedder.load(
         settings.model,

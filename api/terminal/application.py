@@ -10,6 +10,7 @@ import typer
 from rich.logging import RichHandler
 from typer.core import TyperGroup
 
+from api.interpreter import exempt_loaded
 from api.terminal.console import errors, write
 from api.terminal.global_options import (
     SHARED,
@@ -93,6 +94,7 @@ class LineupGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 -- typer brings its own click, older releases use the public one
         """Run the command; wait for no thread that was left behind."""
+        exempt_loaded()
         code = 0
         try:
             return self._invoke(ctx)

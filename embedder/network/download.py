@@ -13,13 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import (
-    get_hf_file_metadata,
-    hf_hub_download,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
-
 from embedder.errors import (
     CorruptWeights,
     InvalidModelConfig,
@@ -147,6 +140,12 @@ def _get_pinned_path(
         raise ModelUnavailable(
             f"{source.name} is not on this machine, and downloads are off: {instead}"
         )
+    from huggingface_hub import (  # noqa: PLC0415 -- loads an HTTP client; only models of the hub need it
+        get_hf_file_metadata,
+        hf_hub_download,
+        hf_hub_url,
+    )
+
     repository = str(source.hub_id)
     try:
         # One request without the hub client's half minute of retries: it fails at once where there
@@ -164,6 +163,8 @@ def _get_pinned_path(
 
 
 def _find_cached(source: ModelSource, pin: PinnedFile, cache_dir: Path | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 -- as above
+
     found = try_to_load_from_cache(
         str(source.hub_id), pin.name, cache_dir=cache_dir, revision=source.revision
     )

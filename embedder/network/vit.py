@@ -13,7 +13,6 @@ Shapes: b images, t patches, n = 1 + t tokens, d dimensions, e = d / heads.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -69,13 +68,24 @@ class Tokens(nn.Module):
         width, count = architecture.hidden_size, architecture.token_count
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.position_embeddings = nn.Parameter(torch.zeros(1, 1 + count, width))
-        projection = PatchProjection(width, architecture.patch_size)
-        self.patch_embeddings = nn.Sequential(OrderedDict(projection=projection))
+        self.patch_embeddings = Patches(architecture)
 
     def forward(self, values: Tensor) -> Tensor:
         patches = self.patch_embeddings(values)  # (b, t, d)
         first = self.cls_token.expand(len(values), -1, -1)  # (b, 1, d)
         return torch.cat([first, patches], dim=1) + self.position_embeddings  # (b, n, d)
+
+
+class Patches(nn.Module):
+    """Values `(b, 3, h, w)` to patches `(b, t, d)`. Only transformers' names need this module."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.projection = PatchProjection(architecture.hidden_size, architecture.patch_size)
+
+    def forward(self, values: Tensor) -> Tensor:
+        patches: Tensor = self.projection(values)
+        return patches
 
 
 class Layer(nn.Module):

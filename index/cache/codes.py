@@ -16,6 +16,7 @@ one; the number of OpenMP threads is a setting of the calling thread.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -24,10 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.cache.marks import Marks
+from index.cache.products import use_threads_for
 
 BITS = 4
 TRAINING_ROUNDS = 6
 SEED = 20261124
+# From so many lists on, the nearest centroids are found by codes of them.
+QUICK_LISTS = 256
+# Centroids that are compared for each list that is read. On 1,024 lists of `clustered` data, 4 cost
+# 0.4 % of recall and 16 cost 0.03 %.
+CLOSER_CENTROIDS = 16
 FEWEST_TRAINED = 2**BITS  # as many rows as a code of one group of dimensions has values
 
 
@@ -39,6 +46,7 @@ class Codes:
 
     def __init__(self, index: faiss.IndexIVFPQFastScan) -> None:
         self._index = index
+        self._reaches: dict[int, faiss.SearchParametersIVF] = {}
 
     @classmethod
     def train(cls, sample: NDArray[np.float32], nlist: int, threads: int) -> Self:
@@ -58,6 +66,9 @@ class Codes:
             clustering.niter = TRAINING_ROUNDS
             clustering.min_points_per_centroid = 1
             clustering.seed = SEED
+        # The nearest centroid has the largest inner product. A centroid of many unlike rows is
+        # short, so it would be missed, unless all have norm 1.
+        index.cp.spherical = True
         index.cp.max_points_per_centroid = max(1, len(sample) // nlist)
         faiss.omp_set_num_threads(threads)
         index.train(np.ascontiguousarray(sample))
@@ -106,6 +117,7 @@ class Codes:
         faiss.omp_set_num_threads(threads)
         for rows in chunks:
             self._index.add(np.ascontiguousarray(rows, np.float32))
+        self.__dict__.pop("_quick", None)  # its number of positions has changed
 
     @property
     def size(self) -> int:
@@ -120,41 +132,81 @@ class Codes:
         """Bytes of one code."""
         return int(self._index.code_size)
 
-    def candidates(
-        self, probe: NDArray[np.float32], m: int, nprobe: int, live: Marks | None
+    def search(
+        self,
+        probes: NDArray[np.float32],
+        m: int,
+        nprobe: int,
+        live: Marks | None = None,
+        *,
+        threads: int | None = None,
     ) -> NDArray[np.int64]:
-        """Return up to m live positions for a probe (d,) from the nprobe nearest lists, the best
-        first.
+        """Return up to m live positions (p, m) for each of some probes (p, d) from its nprobe
+        nearest lists, the best first, -1 where they have fewer.
+
+        Without `threads` there are as many as the number of probes is worth.
         """
-        faiss.omp_set_num_threads(1)  # starting threads takes longer than such a scan
-        selector = None
-        if live is not None:  # FAISS keeps bare pointers: selector and bits must outlive the search
-            bits = live.packed
-            selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-        params = _reach(nprobe, selector)
-        _, positions = self._index.search(
-            probe[np.newaxis], min(m, self.size), params=params
-        )  # (1, m)
-        found: NDArray[np.int64] = positions[0]
-        return found[found >= 0]
+        if threads is None:
+            use_threads_for(len(probes))
+        else:
+            faiss.omp_set_num_threads(threads)
+        p, m = len(probes), min(m, self.size)
+        positions, estimates = np.empty((p, m), np.int64), np.empty((p, m), np.float32)
+        index = self._index
+        if nprobe * CLOSER_CENTROIDS <= self.nlist:
+            index = self._quick or index
+        reach = self._reach(nprobe) if live is None else _new_reach(nprobe, live)
+        index.search_c(  # type: ignore[attr-defined]  # missing in its stubs
+            p,
+            faiss.swig_ptr(np.ascontiguousarray(probes)),
+            m,
+            faiss.swig_ptr(estimates),
+            faiss.swig_ptr(positions),
+            reach,
+        )
+        return positions
 
-    def batch(
-        self, probes: NDArray[np.float32], m: int, nprobe: int, threads: int
-    ) -> NDArray[np.int64]:
-        """Return positions (p, m) for probes (p, d), -1 where a probe's lists have fewer."""
-        faiss.omp_set_num_threads(threads)
-        params = _reach(nprobe)
-        _, positions = self._index.search(probes, min(m, self.size), params=params)
-        found: NDArray[np.int64] = positions
-        return found
+    def _reach(self, nprobe: int) -> faiss.SearchParametersIVF:
+        """Return search parameters, which any number of searches may use at once."""
+        if nprobe not in self._reaches:
+            self._reaches[nprobe] = _new_reach(nprobe)
+        return self._reaches[nprobe]
+
+    @cached_property
+    def _quick(self) -> faiss.IndexIVFPQFastScan | None:
+        """The same lists, whose centroids are found by codes of them, of which the best are
+        compared: 6 microseconds for 1,024 x 384, where comparing all takes 19. Not for few
+        centroids, and not for those of earlier versions, which are not of norm 1.
+        """
+        index, dimension = self._index, self._index.d
+        centroids = faiss.downcast_index(index.quantizer)
+        rows = centroids.reconstruct_n(0, index.nlist)
+        if index.nlist < QUICK_LISTS or np.abs(np.vecdot(rows, rows) - 1.0).max() > 1e-3:
+            return None
+        coded = faiss.IndexPQFastScan(dimension, index.pq.M, BITS, faiss.METRIC_INNER_PRODUCT)
+        coded.pq = index.pq
+        coded.is_trained = True
+        coded.add(rows)
+        coarse = faiss.IndexRefine(coded, centroids)
+        coarse.k_factor = CLOSER_CENTROIDS
+        quick = faiss.IndexIVFPQFastScan(
+            coarse, dimension, index.nlist, index.pq.M, BITS, faiss.METRIC_INNER_PRODUCT
+        )
+        quick.by_residual = False
+        quick.pq = index.pq
+        quick.is_trained = True
+        assert index.invlists is not None
+        quick.replace_invlists(index.invlists, False)
+        quick.ntotal = index.ntotal
+        return quick
 
 
-def _reach(nprobe: int, selector: faiss.IDSelector | None = None) -> faiss.SearchParametersIVF:
-    params = faiss.SearchParametersIVF()
-    params.nprobe = nprobe
-    if selector is not None:
-        params.sel = selector
-    return params
+def _new_reach(nprobe: int, live: Marks | None = None) -> faiss.SearchParametersIVF:
+    """Return search parameters that hold what they refer to."""
+    selector = None
+    if live is not None:  # FAISS keeps a bare pointer to the bits, which outlive the search
+        selector = faiss.IDSelectorBitmap(len(live.packed), faiss.swig_ptr(live.packed))
+    return faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)  # type: ignore[call-arg]
 
 
 def _code_dimensions(dimension: int) -> int:

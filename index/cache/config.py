@@ -10,9 +10,13 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-# FAISS recommends 39 to 256 training rows for a list. On unit vectors of 384 dimensions 32 gave the
-# same recall.
-TRAINING_ROWS_PER_LIST = 32
+# FAISS recommends 39 to 256 training rows for a list. On 200,000 x 384 of `clustered` data in 512
+# lists, the nearest list has 99.6 % of the 10 nearest rows with 128, 96.8 % with 64 and 94.5 % with
+# 32 (2026-11-30).
+TRAINING_ROWS_PER_LIST = 128
+# They are in memory at once: 201 MB of 384 float32.
+MOST_TRAINING_ROWS = 131_072
+FEWEST_TRAINING_ROWS = 16_384
 
 
 class Plan(StrEnum):
@@ -84,7 +88,8 @@ class IndexConfig:
 
     def training_rows(self, rows: int) -> int:
         """Return how many of a number of rows the codes are trained on."""
-        return min(rows, max(self.lists_for(rows) * TRAINING_ROWS_PER_LIST, 16_384))
+        wanted = max(self.lists_for(rows) * TRAINING_ROWS_PER_LIST, FEWEST_TRAINING_ROWS)
+        return min(rows, wanted, MOST_TRAINING_ROWS)
 
 
 DEFAULT_CONFIG = IndexConfig()

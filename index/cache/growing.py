@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from index.cache.facts import FACTS, Facts, Words
 from index.cache.marks import Marks
+from index.cache.recall import MARGIN
 from index.cache.rows import HeldRows
 from index.cache.segments import Candidates, Criteria, scan, scan_at
 from index.truth.vectors import STORED
@@ -94,12 +95,12 @@ class GrowingSegment:
 
     def candidates(
         self,
-        probe: NDArray[np.float32],
+        probes: NDArray[np.float32],
         m: int,
         live: Marks | None,
         *,
         exact: bool,  # noqa: ARG002 -- a growing segment is always compared exactly
     ) -> Candidates:
         if live is not None and live.count * 2 < self.size:
-            return scan_at(self.rows, live.positions, probe, m, exact=True)
-        return scan(self.rows, probe, m, live)
+            return scan_at(self.rows, live.positions, probes, m + MARGIN)
+        return scan(self.rows, probes, m + MARGIN, live)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index.cache.recall import MARGIN
 from index.cache.view import Part
 
 WIDENING = 4
@@ -24,6 +23,8 @@ WIDENING = 4
 DECIMALS = 12
 # Rows compared at a time in float64.
 EXACT_ROWS = 4096
+# Probes ranked at a time, so that memory stays bounded.
+PROBES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,56 +78,124 @@ def rank_many(
         SnapshotCorrupt
 
     """
-    parts = [part for part in parts if part.segment.size]
+    parts = [part for part in parts if part.count]
     k = min(k, sum(part.count for part in parts))
-    return [
-        _rank_one(parts, probe, k, first, exact=exact)
-        for probe, first in zip(probes, firsts, strict=True)
-    ]
+    if not k:
+        nothing = Ranking(np.empty(0, np.int64), np.empty(0, np.float64), exact=True)
+        return [nothing] * len(probes)
+    found: list[Ranking] = []
+    for start in range(0, len(probes), PROBES_AT_ONCE):
+        some = slice(start, start + PROBES_AT_ONCE)
+        found += _rank_some(parts, probes[some], k, firsts[some], exact=exact)
+    return found
 
 
-def _rank_one(
+def _rank_some(
     parts: Sequence[Part],
-    probe: NDArray[np.float32],
+    probes: NDArray[np.float32],
     k: int,
-    first: NDArray[np.int64],
+    firsts: Sequence[NDArray[np.int64]],
     *,
     exact: bool,
-) -> Ranking:
-    m = k + MARGIN
-    while k:
-        floor, compared_all = -np.inf, True
-        found = []
-        for part in parts:
-            proposed = part.segment.candidates(probe, m, part.live, exact=exact)
-            floor, compared_all = max(floor, proposed.floor), compared_all and proposed.exact
-            positions = proposed.positions
-            if len(first):
-                positions = np.union1d(positions, part.members_among(part.segment.find(first)))
-            found.append((part.segment.ids[positions], measure(part, positions, probe)))
-        ids, similarities = (np.concatenate(each) for each in zip(*found, strict=True))
-        behind = np.isin(ids, first, invert=True) if len(first) else np.ones(len(ids), np.bool_)
-        order = np.lexsort((ids, -similarities, behind))[:k]
-        rest = similarities[order[behind[order]]]
-        if not len(rest) or rest[-1] > floor or floor == -np.inf:
-            return Ranking(ids[order], similarities[order], compared_all)
-        m *= WIDENING
-    return Ranking(np.empty(0, np.int64), np.empty(0, np.float64), exact=True)
+    m: int | None = None,
+) -> list[Ranking]:
+    """See `rank_many`. At least m members of each part are compared for each probe."""
+    m = m or k
+    each_part = [_compare(part, probes, m, firsts, exact=exact) for part in parts]
+    compared = each_part[0] if len(each_part) == 1 else _join(each_part)
+    ids, similarities, floors = compared.ids, compared.similarities, compared.floors
+    behind = _mark_behind(ids, firsts)
+    order = np.lexsort((ids, -similarities, behind))[:, :k]  # (p, k)
+    rows = np.arange(len(probes))[:, np.newaxis]
+    ids, similarities = ids[rows, order], similarities[rows, order]
+    rankings = [
+        Ranking(*each) for each in zip(ids, similarities, compared.exact.tolist(), strict=True)
+    ]
+    # Something as good may have been left out, unless an entry that comes first is the last.
+    is_open = (floors > -np.inf) & (similarities[:, -1] <= floors)
+    again = np.flatnonzero(is_open & behind[rows, order][:, -1]).tolist()
+    if again:
+        more = _rank_some(
+            parts, probes[again], k, [firsts[i] for i in again], exact=exact, m=m * WIDENING
+        )
+        for row, ranking in zip(again, more, strict=True):
+            rankings[row] = ranking
+    return rankings
+
+
+def _mark_behind(ids: NDArray[np.int64], firsts: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
+    """Return whether each entry id (p, c) is not among those that come first for its probe."""
+    behind = np.ones(ids.shape, np.bool_)
+    for row, first in enumerate(firsts):
+        if len(first):
+            behind[row] = np.isin(ids[row], first, invert=True)
+    return behind
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Compared:
+    """Entry ids (p, c) that were compared with each probe, and their similarities (p, c), -inf
+    where there is none; `floors` (p,) and `exact` (p,) as in `segments.Candidates`.
+    """
+
+    ids: NDArray[np.int64]
+    similarities: NDArray[np.float64]
+    floors: NDArray[np.float32]
+    exact: NDArray[np.bool_]
+
+
+def _compare(
+    part: Part,
+    probes: NDArray[np.float32],
+    m: int,
+    firsts: Sequence[NDArray[np.int64]],
+    *,
+    exact: bool,
+) -> _Compared:
+    """Compare the candidates of a part, and those of its members that come first, in float64."""
+    proposed = part.segment.candidates(probes, m, part.live, exact=exact)
+    positions = proposed.positions
+    if any(len(first) for first in firsts):
+        rows = [
+            np.union1d(row[row >= 0], part.members_among(part.segment.find(first)))
+            for row, first in zip(positions, firsts, strict=True)
+        ]
+        positions = np.full((len(rows), max(map(len, rows))), -1, np.int64)
+        for row, each in zip(positions, rows, strict=True):
+            row[: len(each)] = each
+    return _Compared(
+        part.segment.ids[positions],
+        _measure_many(part, positions, probes),
+        proposed.floors,
+        proposed.exact,
+    )
+
+
+def _join(each_part: Sequence[_Compared]) -> _Compared:
+    """Return what was compared in several parts as one."""
+    return _Compared(
+        np.concatenate([each.ids for each in each_part], axis=1),
+        np.concatenate([each.similarities for each in each_part], axis=1),
+        np.max([each.floors for each in each_part], axis=0),
+        np.all([each.exact for each in each_part], axis=0),
+    )
 
 
 def cosine_similarities(
-    rows: NDArray[np.float32], probe: NDArray[np.float32]
+    rows: NDArray[np.float32], probes: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the cosine similarities (n,) of rows (n, d) with a probe (d,).
+    """Return the cosine similarities (..., n) of rows (..., n, d) with a probe (d,), or each with
+    its own of some probes (..., 1, d).
 
     Equal rows get exactly equal similarities, wherever they are. `np.vecdot` computes one inner
     product for each row; a matrix product rounds a row differently at the end of a block.
     """
-    wide, one = rows.astype(np.float64), probe.astype(np.float64)
-    norms = np.sqrt(np.vecdot(wide, wide) * np.vecdot(one, one))  # (n,)
-    similarities = np.vecdot(wide, one) / norms
-    rounded: NDArray[np.float64] = np.round(similarities, DECIMALS).clip(-1.0, 1.0)
-    return rounded
+    wide, one = rows.astype(np.float64), probes.astype(np.float64)
+    norms = np.sqrt(np.vecdot(wide, wide) * np.vecdot(one, one))  # (..., n)
+    similarities: NDArray[np.float64] = np.vecdot(wide, one) / norms
+    # np.round and np.clip do the same, and take as long as all the rest for some ten rows
+    rounded: NDArray[np.float64] = np.rint(similarities * 10.0**DECIMALS) / 10.0**DECIMALS
+    return np.maximum(np.minimum(rounded, 1.0), -1.0)
 
 
 def measure(
@@ -137,4 +206,25 @@ def measure(
     for start in range(0, len(positions), EXACT_ROWS):
         some = slice(start, start + EXACT_ROWS)
         found[some] = cosine_similarities(part.segment.vectors(positions[some]), probe)
+    return found
+
+
+def _measure_many(
+    part: Part, positions: NDArray[np.int64], probes: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the cosine similarities (p, c) of each probe (p, d) with the entries at its own
+    positions (p, c), -inf where a position is -1.
+    """
+    p, c = positions.shape
+    if p == 1 and positions[0, -1] >= 0:
+        return measure(part, positions[0], probes[0])[np.newaxis]
+    found = np.empty((p, c), np.float64)
+    step = max(1, EXACT_ROWS // c)
+    for start in range(0, p, step):
+        some = slice(start, start + step)
+        rows = part.segment.vectors(positions[some].ravel().clip(0))  # (p c, d)
+        found[some] = cosine_similarities(
+            rows.reshape(-1, c, probes.shape[1]), probes[some, np.newaxis]
+        )
+    found[positions < 0] = -np.inf
     return found

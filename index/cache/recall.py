@@ -170,7 +170,7 @@ def _find_hits(
     """Return, for each of m candidates (p, m) in the order of the codes, whether it is a
     neighbour.
     """
-    found = codes.batch(probes.vectors, m, nprobe, threads=1)
+    found = codes.search(probes.vectors, m, nprobe, threads=1)
     hits = np.zeros(found.shape, np.bool_)
     probe, place = np.nonzero(found >= 0)
     order = np.argsort(found[probe, place], kind="stable")  # file order, for bounded memory

@@ -21,6 +21,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from index.cache.products import Best, find_best_at
 from index.errors import SnapshotCorrupt
 from index.failpoints import Failpoint, reach
 from index.truth.vectors import HALF, STORED
@@ -59,6 +60,16 @@ class Rows(Protocol):
         """
         ...
 
+    def find_best_at(
+        self, positions: NDArray[np.int64], probes: NDArray[np.float32], k: int
+    ) -> Best:
+        """Return the positions (p, k) with the largest float32 similarities (p, k) to each probe
+        (p, d) among its own positions (p, c), falling; -1 at the end where there are fewer.
+
+        Raises SnapshotCorrupt.
+        """
+        ...
+
     def release(self) -> None:
         """Free the memory of rows that were read, for a pass over very many rows."""
         ...
@@ -83,6 +94,11 @@ class HeldRows:
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
         return widen(self._rows[start:stop])
+
+    def find_best_at(
+        self, positions: NDArray[np.int64], probes: NDArray[np.float32], k: int
+    ) -> Best:
+        return _find_best_at(self._rows, positions, probes, k)
 
     def release(self) -> None:
         """Do nothing: the rows stay in memory."""
@@ -125,20 +141,21 @@ class MappedRows:
             self._scattered_map.madvise(mmap.MADV_RANDOM)
         self.dimension = dimension
         self._verified = np.zeros(len(digests), np.bool_)  # set by any thread
+        self._all_verified = False
 
     @property
     def size(self) -> int:
         return len(self._rows)
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        blocks = positions // BLOCK_ROWS
-        if not self._verified[blocks].all():
-            unread = np.unique(blocks[~self._verified[blocks]])
-            # All at once, because a disk answers many requests as fast as one.
-            self._advise(unread, mmap.MADV_WILLNEED)
-            self._verify(unread)
-            self._advise(unread, mmap.MADV_DONTNEED)  # the rows are read through the other map
+        self._verify_at(positions)
         return widen(self._scattered.take(positions, axis=0))
+
+    def find_best_at(
+        self, positions: NDArray[np.int64], probes: NDArray[np.float32], k: int
+    ) -> Best:
+        self._verify_at(positions)
+        return _find_best_at(self._scattered, positions, probes, k)
 
     def chunk(self, start: int, stop: int) -> NDArray[np.float32]:
         if start < stop:
@@ -162,8 +179,24 @@ class MappedRows:
 
         Raises SnapshotCorrupt.
         """
-        self._verified[:] = False
+        self._verified[:] = self._all_verified = False
         self._verify(np.arange(len(self._verified)))
+
+    def _verify_at(self, positions: NDArray[np.int64]) -> None:
+        """Compare the blocks of some positions with their digests, unless they were compared
+        before. A position of -1 stands for none.
+        """
+        if self._all_verified:
+            return
+        blocks = positions // BLOCK_ROWS
+        if self._verified[blocks].all():
+            return
+        unread = np.unique(blocks[~self._verified[blocks] & (positions >= 0)])
+        # All at once, because a disk answers many requests as fast as one.
+        self._advise(unread, mmap.MADV_WILLNEED)
+        self._verify(unread)
+        self._advise(unread, mmap.MADV_DONTNEED)  # the rows are read through the other map
+        self._all_verified = bool(self._verified.all())
 
     def _verify(self, blocks: NDArray[np.int64]) -> None:
         for block in blocks[~self._verified[blocks]]:
@@ -199,6 +232,23 @@ def widen(rows: NDArray[Any]) -> NDArray[np.float32]:
     finally:
         faiss.omp_set_num_threads(before)
     return wide
+
+
+def _find_best_at(
+    rows: NDArray[Any], positions: NDArray[np.int64], probes: NDArray[np.float32], k: int
+) -> Best:
+    """See `Rows.find_best_at`. Rows that are not float32 are widened, some probes at a time."""
+    if rows.dtype == STORED:
+        return find_best_at(rows, positions, probes, k)
+    found = []
+    for start in range(0, len(probes), max(1, CHUNK // positions.shape[1])):
+        some = slice(start, start + max(1, CHUNK // positions.shape[1]))
+        places, order = np.unique(positions[some].clip(0), return_inverse=True)
+        local = np.where(positions[some] < 0, -1, order.reshape(positions[some].shape))
+        best, similarities = find_best_at(widen(rows.take(places, axis=0)), local, probes[some], k)
+        found.append((np.where(best < 0, -1, places[best]), similarities))
+    best, similarities = (np.concatenate(each) for each in zip(*found, strict=True))
+    return best, similarities
 
 
 def _map_rows(

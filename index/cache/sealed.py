@@ -16,9 +16,9 @@ from index.cache.codes import Codes
 from index.cache.config import Plan
 from index.cache.facts import FACTS, Facts, Words
 from index.cache.marks import Marks
-from index.cache.recall import Tuning
+from index.cache.recall import MARGIN, Tuning
 from index.cache.rows import HeldRows, Rows
-from index.cache.segments import Candidates, Criteria, scan, scan_at
+from index.cache.segments import Candidates, Criteria, choose_best, pad, scan, scan_at
 
 # Up to this many selected rows are gathered and compared exactly, without asking the codes: some 10
 # ms for 384 float32.
@@ -33,9 +33,6 @@ LOCAL_SHARE = 1 / 32
 # candidates are needed to rank them: 1 / share as many, up to this factor. On 10,000 of 1,000,000
 # `clustered` rows a factor of 8 gave a recall of 0.93.
 MOST_WIDENED = 64
-# If at most this many rows are proposed for each one wanted, all of them are compared in float64,
-# without a choice in float32 first.
-FEW_ROWS = 4
 # The selections of this many recent filters are kept: a byte and a bit for each row.
 REMEMBERED = 16
 
@@ -130,19 +127,36 @@ class SealedSegment:
         return self.rows.take(positions)
 
     def candidates(
-        self, probe: NDArray[np.float32], m: int, live: Marks | None, *, exact: bool
+        self, probes: NDArray[np.float32], m: int, live: Marks | None, *, exact: bool
     ) -> Candidates:
         count = self.size if live is None else live.count
         if live is not None and count <= self._gather_limit(m, exact=exact):
-            return scan_at(self.rows, live.positions, probe, m, exact=True)
+            return scan_at(self.rows, live.positions, probes, m + MARGIN)
         if exact or self.tuned is None or count <= m:
-            return scan(self.rows, probe, m, live)
-        proposed = _propose(self.tuned, probe, m, live)
-        if len(proposed) < min(m, count):
-            return scan(self.rows, probe, m, live)
-        if len(proposed) <= FEW_ROWS * m:
-            return Candidates(proposed, -np.inf, exact=False)
-        return scan_at(self.rows, proposed, probe, m, exact=False)
+            return scan(self.rows, probes, m + MARGIN, live)
+        return self._choose(self.tuned, probes, m, live)
+
+    def _choose(
+        self,
+        tuned: TunedCodes,
+        probes: NDArray[np.float32],
+        m: int,
+        live: Marks | None,
+        *,
+        all_lists: bool = False,
+    ) -> Candidates:
+        """Return the best of what codes propose. A probe for which they propose fewer than m is
+        answered from all lists, and in the end by a scan.
+        """
+        proposed = _propose(tuned, probes, m, live, all_lists=all_lists)  # (p, c)
+        chosen = choose_best(self.rows, proposed, probes, m)
+        found = Candidates.without_floor(chosen, exact=False)
+        (few,) = (chosen[:, m - 1] < 0).nonzero()
+        if not len(few):
+            return found
+        if all_lists:
+            return found.replace(few, scan(self.rows, probes[few], m + MARGIN, live))
+        return found.replace(few, self._choose(tuned, probes[few], m, live, all_lists=True))
 
     def _gather_limit(self, m: int, *, exact: bool) -> int:
         """Return up to how many selected rows are gathered instead of scanning or asking codes."""
@@ -152,30 +166,53 @@ class SealedSegment:
 
 
 def _propose(
-    tuned: TunedCodes, probe: NDArray[np.float32], m: int, live: Marks | None
+    tuned: TunedCodes,
+    probes: NDArray[np.float32],
+    m: int,
+    live: Marks | None,
+    *,
+    all_lists: bool,
 ) -> NDArray[np.int64]:
-    """Return as many candidates for a probe as its recall needs; m is at least the number of
-    neighbours wanted.
+    """Return as many candidates (p, c) for each probe (p, d) as its recall needs, c > m; -1 at the
+    end of a row that has fewer. m is the number of neighbours wanted.
+    """
+    codes, tuning = tuned.codes, tuned.tuning
+    scale = max(1.0, (m + MARGIN) / tuning.m)
+    count = math.ceil(tuning.candidates * scale)
+    nprobe = codes.nlist if all_lists else min(codes.nlist, math.ceil(tuning.nprobe * scale))
+    around = codes.search(probes, count, nprobe)  # (p, c)
+    if live is None:
+        return around
+    is_live = live.marks[around] | (around < 0)
+    others = np.flatnonzero(~is_live.all(axis=1)).tolist()
+    if not others:
+        return around
+    selected = [_propose_selected(codes, probes[i], around[i], count, nprobe, live) for i in others]
+    around = pad(around, max(map(len, selected)))
+    for i, each in zip(others, selected, strict=True):
+        around[i] = -1
+        around[i, : len(each)] = each
+    return around
+
+
+def _propose_selected(
+    codes: Codes,
+    probe: NDArray[np.float32],
+    around: NDArray[np.int64],
+    count: int,
+    nprobe: int,
+    live: Marks,
+) -> NDArray[np.int64]:
+    """Return candidates (c,) for a probe (d,) among the selected positions. `around` (r,) are its
+    candidates among all.
 
     The reach was measured for the neighbours of the whole corpus. If a selection keeps the share p
     of a probe's surroundings, its nearest m are among the m / p nearest of all, so the reach is
     widened by 1 / p.
     """
-    codes, tuning = tuned.codes, tuned.tuning
-    scale = max(1.0, m / tuning.m)
-    count, nprobe = (
-        math.ceil(tuning.candidates * scale),
-        min(codes.nlist, math.ceil(tuning.nprobe * scale)),
-    )
-    around = codes.candidates(probe, count, nprobe, None)
-    if live is not None:
-        selected = around[live.marks[around]]
-        share = len(selected) / max(1, len(around))
-        if len(selected) == len(around):
-            return around
-        nprobe = codes.nlist if share < LOCAL_SHARE else min(codes.nlist, math.ceil(nprobe / share))
-        count = math.ceil(count / max(share, 1 / MOST_WIDENED))
-        around = codes.candidates(probe, count, nprobe, live)
-    if len(around) < m and nprobe < codes.nlist:
-        around = codes.candidates(probe, count, codes.nlist, live)
-    return around
+    around = around[around >= 0]
+    share = np.count_nonzero(live.marks[around]) / max(1, len(around))
+    lists = codes.nlist if share < LOCAL_SHARE else min(codes.nlist, math.ceil(nprobe / share))
+    count = math.ceil(count / max(share, 1 / MOST_WIDENED))
+    selected = codes.search(probe[np.newaxis], count, lists, live)
+    return selected[selected >= 0]

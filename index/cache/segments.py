@@ -1,40 +1,59 @@
-"""The interface of the two segments of a view, and the exact comparison that both use.
+"""The interface of the two segments of a view, and the comparison in float32 that both use.
 
 A view has a sealed segment, which is written once and opened by mmap, and a growing segment in
-memory. A scan compares the probe in float32 and keeps the best; it states a floor, and nothing that
-it left out has a similarity above that floor.
-
-The scan uses `np.vecdot` and not `@`. A matrix-vector product is spread over BLAS threads that wait
-for each other, which on a busy machine turned 1 ms into 30 (2 cores, 10,000 x 384 beside a writer).
-One thread alone reads memory nearly as fast.
+memory. A scan compares the probes in float32 and keeps the best of each; it states floors, and
+nothing that it left out has a similarity above its probe's floor. The comparison is FAISS's
+(`index.cache.products`), so that many probes are compared at once and other threads go on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.cache.facts import Words
 from index.cache.marks import Marks
+from index.cache.products import find_best, pack
 from index.cache.rows import CHUNK, Rows
 from index.truth.vectors import HALF, HALF_ROUNDING, STORED
+
+# Positions beyond those wanted that a comparison in float32 keeps.
+SPARE = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """Positions (m,) int64 in a segment.
+    """Positions (p, c) int64 in a segment for each of p probes; -1 stands at the end of a row that
+    has fewer than c.
 
-    `floor` bounds what was compared and left out: none of it has a larger cosine similarity.
-    `exact`: every live position was compared.
+    `floors` (p,) bound what was compared and left out: none of it has a larger cosine similarity.
+    `exact` (p,): every live position was compared.
     """
 
     positions: NDArray[np.int64]
-    floor: float
-    exact: bool
+    floors: NDArray[np.float32]
+    exact: NDArray[np.bool_]
+
+    @classmethod
+    def without_floor(cls, positions: NDArray[np.int64], *, exact: bool) -> Self:
+        """Return candidates (p, c) beside which nothing was left out that could be better."""
+        floors = np.empty(len(positions), np.float32)
+        floors.fill(-np.inf)
+        is_exact = np.zeros(len(positions), np.bool_)
+        is_exact.fill(exact)
+        return cls(positions, floors, is_exact)
+
+    def replace(self, probes: NDArray[np.int64], others: Candidates) -> Candidates:
+        """Return these candidates with those of some probes (q,) replaced by others."""
+        width = max(self.positions.shape[1], others.positions.shape[1])
+        replaced = Candidates(pad(self.positions, width), self.floors.copy(), self.exact.copy())
+        replaced.positions[probes] = pad(others.positions, width)
+        replaced.floors[probes], replaced.exact[probes] = others.floors, others.exact
+        return replaced
 
 
 # Returns, for each position (n,) of a segment, whether it is selected. Equal criteria select the
@@ -74,11 +93,16 @@ class Segment(Protocol):
         ...
 
     def candidates(
-        self, probe: NDArray[np.float32], m: int, live: Marks | None, *, exact: bool
+        self, probes: NDArray[np.float32], m: int, live: Marks | None, *, exact: bool
     ) -> Candidates:
-        """Propose at least min(m, live) positions for a probe (d,).
+        """Propose at least min(m, live) positions for each of some probes (p, d), and a few more,
+        so that near-ties at the m-th place rarely need a second round.
 
         Only positions marked in `live` are proposed; None stands for all of them.
+
+        Raises:
+            SnapshotCorrupt
+
         """
         ...
 
@@ -87,59 +111,91 @@ class Segment(Protocol):
         ...
 
 
-def scan(rows: Rows, probe: NDArray[np.float32], m: int, live: Marks | None) -> Candidates:
-    """Compare a probe (d,) with all live rows; return the m best and a floor for the others."""
-    best = _Best(m, rows.form)
+def scan(rows: Rows, probes: NDArray[np.float32], m: int, live: Marks | None) -> Candidates:
+    """Compare probes (p, d) with all live rows; return the m best of each and a floor for the
+    others.
+    """
+    best = _Best(len(probes), m + 1)
     for start in range(0, rows.size, CHUNK):
         stop = min(start + CHUNK, rows.size)
-        positions = (
-            np.arange(start, stop)
-            if live is None
-            else start + np.flatnonzero(live.marks[start:stop])
+        if live is not None and not live.marks[start:stop].any():
+            continue
+        positions, similarities = find_best(
+            rows.chunk(start, stop), probes, min(m + 1, stop - start), pack(live, start, stop)
         )
-        if len(positions):
-            similarities = np.vecdot(rows.chunk(start, stop), probe)  # (c, d) . (d,) -> (c,)
-            best.add(positions, similarities[positions - start])
-    return best.candidates(len(probe), exact=True)
+        positions[positions >= 0] += start
+        best.add(positions, similarities)
+    return best.candidates(rounding_slack(probes.shape[1], rows.form), exact=True)
 
 
 def scan_at(
-    rows: Rows, positions: NDArray[np.int64], probe: NDArray[np.float32], m: int, *, exact: bool
+    rows: Rows, positions: NDArray[np.int64], probes: NDArray[np.float32], m: int
 ) -> Candidates:
-    """Compare a probe (d,) with the rows at some positions; return the m best and a floor for the
-    others.
+    """Compare probes (p, d) with the rows at some positions (n,); return the m best of each and a
+    floor for the others.
     """
-    best = _Best(m, rows.form)
+    best = _Best(len(probes), m + 1)
     for start in range(0, len(positions), CHUNK):
         some = positions[start : start + CHUNK]
-        best.add(some, np.vecdot(rows.take(some), probe))  # (c, d) . (d,) -> (c,)
-    return best.candidates(len(probe), exact=exact)
+        places, similarities = find_best(rows.take(some), probes, min(m + 1, len(some)), None)
+        best.add(some[places], similarities)
+    return best.candidates(rounding_slack(probes.shape[1], rows.form), exact=True)
+
+
+def choose_best(
+    rows: Rows, proposed: NDArray[np.int64], probes: NDArray[np.float32], m: int
+) -> NDArray[np.int64]:
+    """Return those of the proposed positions (p, c) that may be among the m best of each probe
+    (p, d), compared in float32.
+
+    They are m + SPARE, or all of them where rounding could have put a better one behind these.
+    """
+    keep = m + SPARE
+    if proposed.shape[1] <= keep:
+        return proposed
+    positions, similarities = rows.find_best_at(proposed, probes, keep)
+    slack = 2 * rounding_slack(probes.shape[1], rows.form)
+    is_tied = similarities[:, m - 1] - similarities[:, -1] <= slack
+    (tied,) = (is_tied & (positions[:, m - 1] >= 0)).nonzero()
+    if len(tied):
+        positions = pad(positions, proposed.shape[1])
+        positions[tied] = proposed[tied]
+    return positions
+
+
+def pad(positions: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """Return positions (p, c) with -1 behind them, up to a width, in new memory."""
+    width = max(width, positions.shape[1])
+    padded = np.full((len(positions), width), -1, np.int64)
+    padded[:, : positions.shape[1]] = positions
+    return padded
 
 
 class _Best:
-    """The m + 1 largest similarities so far: m to return, one for the floor."""
+    """The largest similarities of each probe so far: `count` of them, the last one for the
+    floor.
+    """
 
-    def __init__(self, m: int, form: np.dtype[Any]) -> None:
-        self._m = m
-        self._form = form
-        self._positions = np.empty(0, np.int64)
-        self._similarities = np.empty(0, np.float32)
+    def __init__(self, probes: int, count: int) -> None:
+        self._count = count
+        self._positions = np.empty((probes, 0), np.int64)
+        self._similarities = np.empty((probes, 0), np.float32)
 
     def add(self, positions: NDArray[np.int64], similarities: NDArray[np.float32]) -> None:
-        if len(self._positions):
-            positions = np.concatenate([self._positions, positions])
-            similarities = np.concatenate([self._similarities, similarities])
-        if len(positions) > self._m + 1:
-            best = np.argpartition(-similarities, self._m)[: self._m + 1]
-            positions, similarities = positions[best], similarities[best]
+        """Add positions (p, c) with falling similarities; -1 and -inf where there is none."""
+        if self._positions.shape[1]:
+            positions = np.concatenate([self._positions, positions], axis=1)
+            similarities = np.concatenate([self._similarities, similarities], axis=1)
+            order = np.argsort(-similarities, axis=1, kind="stable")[:, : self._count]
+            positions = np.take_along_axis(positions, order, axis=1)
+            similarities = np.take_along_axis(similarities, order, axis=1)
         self._positions, self._similarities = positions, similarities
 
-    def candidates(self, dimension: int, *, exact: bool) -> Candidates:
-        if len(self._positions) <= self._m:
-            return Candidates(self._positions, -np.inf, exact)
-        order = np.argsort(-self._similarities, kind="stable")
-        floor = float(self._similarities[order[-1]]) + rounding_slack(dimension, self._form)
-        return Candidates(self._positions[order[:-1]], floor, exact)
+    def candidates(self, slack: float, *, exact: bool) -> Candidates:
+        found = Candidates.without_floor(self._positions, exact=exact)
+        if self._positions.shape[1] < self._count:
+            return found
+        return Candidates(found.positions[:, :-1], self._similarities[:, -1] + slack, found.exact)
 
 
 def rounding_slack(dimension: int, form: np.dtype[Any] = STORED) -> float:

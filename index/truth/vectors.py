@@ -45,13 +45,14 @@ def check_vector(vector: ArrayLike, dimension: int) -> NDArray[np.float32]:
         raise InvalidVector("an embedding must be a list of numbers") from err
     if checked.shape != (dimension,):
         raise InvalidVector(f"an embedding has the shape {checked.shape} instead of ({dimension},)")
-    if not np.isfinite(checked).all():
+    wide = checked.astype(np.float64)
+    norm = math.sqrt(wide.dot(wide))  # finite if every value is
+    if not math.isfinite(norm):
         raise InvalidVector("an embedding has a value that is not finite")
-    norm = float(np.linalg.norm(checked.astype(np.float64)))
     if abs(norm - 1.0) > NORM_TOLERANCE:
         raise InvalidVector(f"an embedding has the L2 norm {norm:.6g} instead of 1")
     if abs(norm - 1.0) > STORED_NORM_TOLERANCE:
-        checked = (checked.astype(np.float64) / norm).astype(np.float32)
+        checked = (wide / norm).astype(np.float32)
     return checked
 
 

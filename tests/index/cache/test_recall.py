@@ -89,7 +89,7 @@ def test_the_stated_recall_is_the_share_of_neighbours_among_the_candidates() -> 
         similarities = rows @ vector
         similarities[position] = -np.inf
         nearest = set(np.argsort(-similarities, kind="stable")[: tuning.k].tolist())
-        proposed = codes.candidates(vector, tuning.candidates, tuning.nprobe, None)
+        (proposed,) = codes.search(vector[np.newaxis], tuning.candidates, tuning.nprobe)
         recalls.append(len(nearest & set(proposed.tolist())) / tuning.k)
     assert tuning.recall == pytest.approx(np.mean(recalls), abs=0.01)
     assert tuning.recall >= CONFIG.recall_target

@@ -77,7 +77,7 @@ def test_a_snapshot_is_opened_as_it_was_written(tmp_path: Path, dead: Any, coded
         assert codes.tuning == tuned.tuning
         probe = clustered_rows(N)[5]
         assert np.array_equal(
-            codes.codes.candidates(probe, 9, 4, None), tuned.codes.candidates(probe, 9, 4, None)
+            codes.codes.search(probe[np.newaxis], 9, 4), tuned.codes.search(probe[np.newaxis], 9, 4)
         )
     segment = opened.segment(codes)
     assert (segment.size, segment.tuned) == (N, codes)

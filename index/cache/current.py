@@ -177,8 +177,8 @@ class CurrentView:
 
         The caller holds the folder's lock. Does nothing if the view was rebuilt from SQL meanwhile.
         """
-        opened.view.sealed.warm()
         view, moved = self.view, opened.view
+        moved.sealed.warm(view.sealed)
         if isinstance(view.sealed.rows, MappedRows) and isinstance(moved.sealed.rows, MappedRows):
             moved.sealed.rows.trust(view.sealed.rows)
         reach(Failpoint.SNAPSHOT_OPENED)

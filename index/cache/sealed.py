@@ -95,10 +95,11 @@ class SealedSegment:
         return self.ids[order], order
 
     def marks(self, criteria: Criteria) -> Marks:
+        marks = self._marks.get(criteria)
+        if marks is None:
+            marks = Marks(criteria(self))  # other searches need not wait
         with self._remembering:
-            marks = self._marks.pop(criteria, None)
-            if marks is None:
-                marks = Marks(criteria(self))
+            self._marks.pop(criteria, None)
             self._marks[criteria] = marks  # the latest criteria are last
             if len(self._marks) > REMEMBERED:
                 del self._marks[next(iter(self._marks))]
@@ -119,9 +120,13 @@ class SealedSegment:
         found = places[here]
         return found if order is None else order[found], here
 
-    def warm(self) -> None:
-        """Compute in advance what the first search needs: the sorted ids."""
+    def warm(self, previous: SealedSegment) -> None:
+        """Compute in advance what the next searches need: the sorted ids, and the selections that
+        the segment before this one had.
+        """
         self.find(self.ids[:1])
+        for criteria in list(previous._marks):
+            self.marks(criteria)
 
     def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.rows.take(positions)

@@ -102,8 +102,9 @@ def _is_one_of(
     chosen = np.zeros(len(column), np.bool_)
     if len(values) > FEW_VALUES:
         return np.isin(column, np.fromiter(values, column.dtype))
+    is_equal = np.empty_like(chosen)
     for value in values:
-        chosen |= column == value
+        chosen |= np.equal(column, value, out=is_equal)
     return chosen
 
 

@@ -15,6 +15,7 @@ from index.cache.manifest import (
     MANIFEST,
     FileStamp,
     Manifest,
+    SavedHashes,
     read_manifest,
     snapshot_files,
 )
@@ -65,6 +66,12 @@ COMPARED = replace(
 )
 
 
+HASHED = replace(
+    CODED,
+    hashes=SavedHashes(FileStamp("29-0f.hashes.npy", 888, "6" * 64), 19, 50, 29, "7" * 64),
+)
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
     def put(manifest: Manifest, **changed: Any) -> Path:
@@ -76,7 +83,9 @@ def write(tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize(
-    "manifest", [PLAIN, CODED, COMPARED], ids=["flat", "coded", "with all plans"]
+    "manifest",
+    [PLAIN, CODED, COMPARED, HASHED],
+    ids=["flat", "coded", "with all plans", "with hashes"],
 )
 def test_a_manifest_is_read_as_it_was_written(write: Any, manifest: Manifest) -> None:
     assert read_manifest(write(manifest)) == manifest
@@ -127,6 +136,23 @@ def test_figures_of_the_plans_are_a_field_only_where_they_were_measured() -> Non
         "nprobe": 3,
         "candidates": 128,
     }
+
+
+def test_hashes_are_a_field_and_a_file_only_where_they_were_written() -> None:
+    """Manifests of earlier releases have no such field, and a snapshot is complete without."""
+    assert "hashes" not in json.loads(CODED.to_bytes())
+    assert HASHED.files == (*CODED.files, "29-0f.hashes.npy")
+    assert HASHED.stamps == CODED.stamps
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"count": -1}, {"generation": "29"}, {"min_quality": None}, {"more": 1}, {"file": {}}],
+)
+def test_a_manifest_with_impossible_hashes_is_refused(write: Any, wrong: dict[str, Any]) -> None:
+    hashes = json.loads(HASHED.to_bytes())["hashes"] | wrong
+    with pytest.raises(SnapshotCorrupt):
+        read_manifest(write(HASHED, hashes=hashes))
 
 
 def test_a_folder_without_a_manifest_has_no_snapshot(tmp_path: Path) -> None:

@@ -62,9 +62,23 @@ def test_ids_are_located_whether_they_rise_or_not(ids: list[int], wanted: list[i
 
 def test_an_empty_segment_has_no_ids_and_can_be_warmed() -> None:
     segment = SealedSegment.empty(4)
-    segment.warm()
+    segment.warm(segment)
     assert segment.size == 0
     assert segment.find(np.array([1])).tolist() == []
+
+
+def test_the_selections_of_the_segment_before_are_there_when_the_next_one_is_used() -> None:
+    before, after = sealed_of(unit_rows(5)), sealed_of(unit_rows(7))
+    calls = []
+
+    def criteria(segment: Any) -> Any:
+        calls.append(segment.size)
+        return segment.ids > 2
+
+    before.marks(criteria)
+    after.warm(before)
+    assert after.marks(criteria).marks.tolist() == (after.ids > 2).tolist()
+    assert calls == [5, 7]
 
 
 def test_criteria_are_evaluated_once_and_the_oldest_are_forgotten() -> None:

@@ -92,9 +92,11 @@ def measure_speed(n: int, groups: int) -> None:
         with closing(sqlite3.connect(work / "lineup.db")) as raw, raw:
             rows = ((bits.tobytes(), i) for i, bits in enumerate(hashes, start=1))
             raw.executemany("UPDATE images SET pdq_hash = ?, pdq_quality = 100 WHERE id = ?", rows)
-        with Database.open(f"sqlite:///{work / 'lineup.db'}") as database:
-            with LiveIndex.open(database, space, work / "index") as live:
-                live.settle()
+        with (
+            Database.open(f"sqlite:///{work / 'lineup.db'}") as database,
+            LiveIndex.open(database, space, work / "index") as live,
+        ):
+            live.settle()
         # What another process opens: the first search reads the hashes of the snapshot.
         with (
             Database.open(f"sqlite:///{work / 'lineup.db'}") as database,

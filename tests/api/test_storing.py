@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -27,7 +28,7 @@ def store(database: Database) -> LookupStore:
     return LookupStore(database, SPACE)
 
 
-def make(number: int, **values: object) -> NewLookup:
+def make(number: int, **values: Any) -> NewLookup:
     return NewLookup(7, {"k": number}, {"number": number}, **values)
 
 

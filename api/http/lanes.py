@@ -8,12 +8,12 @@ its body has arrived, so that an upload that stalls takes nothing from anybody.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
 import anyio.to_thread
-from anyio import CapacityLimiter
 
 from api.batcher import Admission
 from api.settings import Settings
@@ -54,7 +54,8 @@ class Lane:
     def __init__(self, running: int, waiting: int) -> None:
         self.running = running
         self.admission = Admission(running + waiting)
-        self._turns = CapacityLimiter(running)
+        # Not anyio's limiter, which lets the event loop turn once even where a place is free.
+        self._turns = asyncio.Semaphore(running)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

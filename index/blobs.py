@@ -48,6 +48,14 @@ class BlobStore:
         self.directory = directory
         self.suffix = suffix
 
+    def is_empty(self) -> bool:
+        """Whether no blob was ever stored here."""
+        try:
+            with os.scandir(self.directory) as folders:
+                return next(folders, None) is None
+        except FileNotFoundError:
+            return True
+
     def put(self, sha256: str, content: bytes) -> None:
         """Store a blob, replacing an older one.
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from api.copies.probe_features import ProbeFeatures
 from api.decoding import make_picture_now
 from api.images import BlobStores
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
@@ -17,9 +18,9 @@ log = logging.getLogger(__name__)
 
 def find_kept_picture(
     stores: BlobStores, decoders: Decoders, make_order: Callable[[], PictureOrder], sha256: str
-) -> Picture | None:
+) -> tuple[Picture, ProbeFeatures] | None:
     """Make the picture of a stored image again: of its original, else of its thumbnail. None if
-    neither is kept, or can be read.
+    neither is kept, or can be read. Its local features are not made yet.
 
     `make_order` returns what is wanted of it; it is called only if something is kept.
     """
@@ -30,7 +31,8 @@ def find_kept_picture(
                 order = make_order()
                 # The thumbnail of a long strip is narrower than what a model reads.
                 order = replace(order, limits=replace(order.limits, min_image_side=1))
-                return make_picture_now(decoders, data, order)
+                picture = make_picture_now(decoders, data, order)
+                return picture, ProbeFeatures(decoders, data, order.limits)
         except (BlobCorrupt, ImageError) as err:
             log.warning("a stored picture of %s cannot be compared: %s", sha256, err)
     return None

@@ -7,13 +7,13 @@ by embedding, answer without it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from api.copies.stages import IN_THE_LOG, CopyStage, StageOutcome, StageReport
 from api.copies.stored_features import StoredFeatures
-from api.copies.verifying import choose_candidates, take_turns, verify
+from api.copies.verifying import NoFeatures, choose_candidates, take_turns, verify
 from embedder.copies.features import LocalFeatures, can_extract
 from index.cache.searching import Neighbour
 from index.copies import CopyEvidence
@@ -62,25 +62,23 @@ def list_candidates(found: Sequence[Neighbour]) -> list[Neighbour]:
 
 def run_geometry(
     stored: StoredFeatures,
-    probe: LocalFeatures | None,
+    find_probe: Callable[[], LocalFeatures | None] | None,
     candidates: Sequence[Neighbour],
-    *,
-    has_picture: bool,
 ) -> GeometryRun:
-    """Verify candidates by local features. `probe` are those of the probe, None without OpenCV and
-    if `has_picture` is false.
+    """Verify candidates by local features. `find_probe` makes those of the probe, which is asked
+    for where a candidate can be compared; None if the probe came without its image.
     """
     if not can_extract():
         return _skip(StageOutcome.NOT_INSTALLED, HOW_TO_INSTALL)
-    if not has_picture:
+    if find_probe is None:
         return _skip(StageOutcome.NO_IMAGE)
-    if probe is None or not probe.count:
-        return _skip(StageOutcome.LOW_QUALITY)
     if not candidates:
         return _skip(StageOutcome.NO_CANDIDATES)
     started = perf_counter()
     try:
-        evidence = verify(stored, probe, candidates)
+        evidence = verify(stored, find_probe, candidates)
+    except NoFeatures:
+        return _skip(StageOutcome.LOW_QUALITY)
     except Exception:
         log.exception("candidates were not verified")
         return _skip(StageOutcome.FAILED, IN_THE_LOG)

@@ -19,7 +19,12 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 
 from api.images import BlobStores
-from embedder.copies.features import MAX_KEYPOINTS, InvalidFeatures, LocalFeatures
+from embedder.copies.features import (
+    MAX_KEYPOINTS,
+    InvalidFeatures,
+    LocalFeatures,
+    can_extract,
+)
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.errors import EmbedderError
 from embedder.pictures.limits import ImageLimits
@@ -71,6 +76,14 @@ class StoredFeatures:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._held_bytes = 0
         self._lock = threading.Lock()
+
+    def can_compare(self) -> bool:
+        """Whether features can be made, and something is kept of any picture to compare them
+        with.
+        """
+        return can_extract() and not all(
+            store.is_empty() for store in (self._features, *self._pictures)
+        )
 
     def find_all(self, sha256s: Sequence[str]) -> Iterator[LocalFeatures | None]:
         """Yield the features of each picture in turn; None where nothing is kept that shows them.

@@ -6,7 +6,7 @@ same probe has the same evidence on a busy machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from typing import TypeVar
@@ -22,6 +22,10 @@ MAX_CANDIDATES = 20
 
 
 Candidate = TypeVar("Candidate")
+
+
+class NoFeatures(Exception):
+    """A candidate can be compared, and the probe has no local features: it is flat."""
 
 
 def take_turns(
@@ -54,23 +58,30 @@ def choose_candidates(*lists: Iterable[Neighbour], most: int = MAX_CANDIDATES) -
 
 
 def verify(
-    stored: StoredFeatures, probe: LocalFeatures | None, candidates: Sequence[Neighbour]
+    stored: StoredFeatures,
+    find_probe: Callable[[], LocalFeatures | None],
+    candidates: Sequence[Neighbour],
 ) -> Mapping[int, CopyEvidence]:
     """Compare the probe with candidates, the most likely first. The entries of the first
-    `MAX_CANDIDATES` images are compared.
+    `MAX_CANDIDATES` images are compared. `find_probe` returns the features of the probe; it is
+    called once, where there is something to compare them with.
 
     Returns by entry id the candidate's evidence with what geometry adds: `verified` is True with a
-    correspondence, False if it did not fit, None if it could not be compared. Without OpenCV or
-    without features of the probe, nothing is compared. Never raises for an entry's file.
+    correspondence, False if it did not fit, None if it could not be compared. Without OpenCV,
+    nothing is compared. Never raises for an entry's file. Raises `NoFeatures`, and what
+    `find_probe` raises.
     """
     images = list(dict.fromkeys(each.entry.sha256 for each in candidates))[:MAX_CANDIDATES]
-    if probe is None or not can_extract():
+    if not can_extract():
         images = []
-    compared = {
-        sha256: None if found is None else _compare(found, probe)
-        for sha256, found in zip(images, stored.find_all(images), strict=True)
-        if probe is not None
-    }
+    compared = dict[str, _Compared]()
+    probe: LocalFeatures | None = None
+    for sha256, found in zip(images, stored.find_all(images), strict=True):
+        if found is None:
+            continue
+        if probe is None:
+            probe = _require_features(find_probe())
+        compared[sha256] = _compare(found, probe)
     return {
         each.entry.id: _add(each.copy or CopyEvidence(), compared.get(each.entry.sha256))
         for each in candidates
@@ -82,6 +93,12 @@ class _Compared:
     """What a comparison found: None if the pictures do not correspond."""
 
     correspondence: Correspondence | None
+
+
+def _require_features(probe: LocalFeatures | None) -> LocalFeatures:
+    if probe is None or not probe.count:
+        raise NoFeatures
+    return probe
 
 
 def _compare(entry: LocalFeatures, probe: LocalFeatures) -> _Compared:

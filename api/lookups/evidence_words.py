@@ -193,6 +193,8 @@ def describe_quality(quality: QualityAnswer) -> str:
     match quality.issue:
         case None:
             return "no issue"
+        case QualityIssue.TOO_SMALL if quality.shortest_side is None:
+            return "only its hash is known, which is compared, and no embedding"
         case QualityIssue.TOO_SMALL:
             return (
                 f"its shorter side of {quality.shortest_side} pixels is too short for what the "

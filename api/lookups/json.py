@@ -75,7 +75,8 @@ class ProbeAnswer(Answer):
     embedding: Literal["computed", "stored", "sent", "none"] = Field(
         description="Where the embedding comes from. computed: from the image, for this look-up. "
         "stored: from an earlier ingest of the same bytes. sent: from the client. none: the image "
-        "is too small for the model; copies of it are looked for all the same."
+        "is too small for the model, or only its hash was sent; copies of it are looked for "
+        "all the same."
     )
 
 

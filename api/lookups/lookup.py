@@ -10,6 +10,7 @@ from time import perf_counter
 
 from api.batcher import VectorAndLogit
 from api.copies.kept import find_kept_picture
+from api.copies.probe_features import ProbeFeatures
 from api.copies.running import GeometryRun, list_candidates, run_geometry
 from api.fields import FailedItem
 from api.lineup import Lineup
@@ -24,7 +25,6 @@ from api.lookups.probe import (
     Probe,
     embed_probe,
     milliseconds,
-    order_for_copies,
     take_probe,
 )
 from api.lookups.questions import Found, Questions, make_questions
@@ -93,7 +93,8 @@ def prepare_image(lineup: Lineup, data: bytes, query: LookupQuery) -> PreparedLo
         lineup.batcher,
         lineup.computation,
         stability=query.stability,
-        copies=order_for_copies(lineup.limits, lineup.copies.find_input()),
+        descriptor=lineup.copies.find_input(),
+        features_are_likely=lineup.stored_features.can_compare(),
     )
     return PreparedLookup(probe, query, started)
 
@@ -106,9 +107,10 @@ def prepare_request(lineup: Lineup, request: LookupRequest) -> PreparedLookup:
     started = perf_counter()
 
     def make_order() -> PictureOrder:
-        return order_for_copies(lineup.limits, lineup.copies.find_input())
+        descriptor = lineup.copies.find_input()
+        return PictureOrder(lineup.limits, view_hashes=True, descriptor=descriptor)
 
-    def find_picture(sha256: str) -> Picture | None:
+    def find_picture(sha256: str) -> tuple[Picture, ProbeFeatures] | None:
         return find_kept_picture(lineup.blob_stores, lineup.decoders, make_order, sha256)
 
     probe = take_probe(request, lineup.database, lineup.space, find_picture)
@@ -194,12 +196,11 @@ def _begin(lineup: Lineup, prepared: PreparedLookup, false_match_rate: float) ->
 
 def _compare(lineup: Lineup, begun: _Begun, found: Found) -> GeometryRun:
     """Verify candidates by local features."""
-    picture = begun.probe.picture
+    features = begun.probe.features
     return run_geometry(
         lineup.stored_features,
-        None if picture is None else picture.local_features,
+        None if features is None else features.find,
         list_candidates(found.list_found()),
-        has_picture=picture is not None,
     )
 
 

@@ -12,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.batcher import Pixels, VectorAndLogit
+from api.copies.probe_features import ProbeFeatures
 from api.decoding import make_picture_now
 from api.errors import InvalidRequest
 from api.images import hash_of, view_hashes_of
 from api.lookups.json import ProbeAnswer
 from api.lookups.request import LookupRequest
-from embedder.copies.features import MAX_KEYPOINTS, can_extract
 from embedder.copies.inputs import DescriptorInput
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.errors import ImageTooSmall
 from embedder.pictures.delivery import Condition
 from embedder.pictures.legibility import PictureQuality, is_flat
-from embedder.pictures.limits import ImageLimits
 from embedder.pictures.reencodings import ReEncodings
 from index.copies import AS_SEEN, ViewHash
 from index.errors import UnknownImage
@@ -45,6 +44,10 @@ class Model(Protocol):
     def decoders(self) -> Decoders: ...
 
 
+# Returns what is kept of the picture of an ingested image, by its sha256.
+FindPicture = Callable[[str], tuple[Picture, ProbeFeatures] | None]
+
+
 class Forward(Protocol):
     """What runs the model. `api.batcher.Batcher` is one."""
 
@@ -58,7 +61,8 @@ class Probe:
     """A questioned image with its embedding; `vector` is None if it is too small for the model.
 
     `views` are the hashes of its views, the first of the whole picture as it is. `picture` has what
-    the copy stages read of it, None if neither its bytes nor a kept picture were there.
+    the copy stages read of it, and `features` its local features; None if neither its bytes nor a
+    kept picture were there.
     `computation` is what computed the embedding, None if the embedding was sent or nobody recorded
     it. `condition`, how it seems to have been delivered, is None without its bytes; `reencodings`
     are None unless they were asked for. `luminance_std` is of what the model reads, in levels of
@@ -75,6 +79,7 @@ class Probe:
     computation: Computation | None = None
     views: tuple[ViewHash, ...] = ()
     picture: Picture | None = None
+    features: ProbeFeatures | None = None
     decode_ms: float = 0.0
     embed_ms: float = 0.0
 
@@ -101,20 +106,6 @@ class Probe:
         )
 
 
-def order_for_copies(
-    limits: ImageLimits, descriptor: DescriptorInput | None = None
-) -> PictureOrder:
-    """Return the order for what the copy stages read of a probe. `descriptor` is what the copy
-    descriptor reads, None without one.
-    """
-    return PictureOrder(
-        limits,
-        view_hashes=True,
-        local_features=MAX_KEYPOINTS if can_extract() else None,
-        descriptor=descriptor,
-    )
-
-
 def embed_probe(
     data: bytes,
     database: Database,
@@ -124,12 +115,14 @@ def embed_probe(
     computation: Computation | None = None,
     *,
     stability: bool = False,
-    copies: PictureOrder | None = None,
+    descriptor: DescriptorInput | None = None,
+    features_are_likely: bool = False,
 ) -> Probe:
     """Decode an image and embed it. Raises `ImageError`, `Overloaded`.
 
-    `computation` is what `forward` computes with. `stability` makes the re-encodings too. `copies`
-    orders what the copy stages read; None: the views' hashes alone.
+    `computation` is what `forward` computes with. `stability` makes the re-encodings too.
+    `descriptor` is what the copy descriptor reads, None without one. Local features are made when
+    they are asked for; if that is likely, beside the rest.
 
     Bytes that were ingested before are not embedded again: their stored embedding is taken, so that
     the identical image has similarity 1. An image that only the model finds too small has no
@@ -147,19 +140,26 @@ def embed_probe(
         perceptual_hash=stored is None,
         luminance=stored is None,
         view_hashes=True,
-        local_features=None if copies is None else copies.local_features,
-        descriptor=None if copies is None else copies.descriptor,
+        descriptor=descriptor,
     )
+    features = ProbeFeatures(model.decoders, data, order.limits)
+    pending = model.decoders.submit(data, order, urgent=True)
+    if features_are_likely:
+        features.begin()
     try:
-        picture = make_picture_now(model.decoders, data, order)
+        picture = pending.result()
     except ImageTooSmall:
         unread = replace(
             order, preprocessing=None, pixels=False, luminance=False, reencodings=False
         )
         picture = make_picture_now(model.decoders, data, unread)  # raises if anybody refuses it
+    except BaseException:
+        features.cancel()
+        raise
     decoded_at = perf_counter()
     if stored is not None:
-        return _of_stored(stored, sha256, picture, decode_ms=milliseconds(started, decoded_at))
+        decode_ms = milliseconds(started, decoded_at)
+        return _of_stored(stored, sha256, picture, features, decode_ms=decode_ms)
     hashed = hash_of(picture)
     vector, logit = (None, None) if picture.pixels is None else forward.embed(picture.pixels)
     return Probe(
@@ -181,6 +181,7 @@ def embed_probe(
         None if vector is None else computation,
         view_hashes_of(picture),
         picture,
+        features,
         decode_ms=milliseconds(started, decoded_at),
         embed_ms=0.0 if vector is None else milliseconds(decoded_at, perf_counter()),
     )
@@ -190,21 +191,24 @@ def take_probe(
     request: LookupRequest,
     database: Database,
     space: Space,
-    find_picture: Callable[[str], Picture | None] = lambda _: None,
+    find_picture: FindPicture = lambda _: None,
 ) -> Probe:
-    """Take an embedding that the client computed, or that of an ingested image by its sha256, whose
-    picture `find_picture` makes again if it is kept.
+    """Take an embedding that the client computed; that of an ingested image by its sha256, whose
+    picture `find_picture` makes again if it is kept; or nothing but a perceptual hash.
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.
     """
     if request.stability:
         raise InvalidRequest("stability re-encodes the probe and needs its image")
+    hashed = _sent_hash(request)
+    if request.embedding is None and request.sha256 is None and hashed is not None:
+        answer = ProbeAnswer(sha256=None, embedding="none", **_hash_fields(hashed))
+        return Probe(answer, None, None, hashed, views=_sent_views(request, hashed))
     if request.embedding is None:
         return _of_sha256(request.sha256, database, space, find_picture)
     if request.embedding_space is None:
         raise InvalidRequest("an embedding needs its embedding_space (see GET /v1/models)")
     space.require(request.embedding_space)
-    hashed = _sent_hash(request)
     answer = ProbeAnswer(sha256=request.sha256, embedding="sent", **_hash_fields(hashed))
     with np.errstate(over="ignore"):  # the search refuses infinity
         vector = np.asarray(request.embedding, dtype=np.float32)
@@ -220,16 +224,19 @@ def _of_sha256(
     sha256: str | None,
     database: Database,
     space: Space,
-    find_picture: Callable[[str], Picture | None],
+    find_picture: FindPicture,
 ) -> Probe:
     if sha256 is None:
-        raise InvalidRequest("send an image, an embedding with its embedding_space, or a sha256")
+        raise InvalidRequest(
+            "send an image, an embedding with its embedding_space, a sha256, or a pdq_hash with "
+            "its pdq_quality"
+        )
     with database.read() as connection:
         stored = find_embedding(connection, space, sha256)
     if stored is None:
         raise UnknownImage(sha256)
-    kept = find_picture(sha256)
-    probe = _of_stored(stored, sha256, kept)
+    picture, features = find_picture(sha256) or (None, None)
+    probe = _of_stored(stored, sha256, picture, features)
     # What is kept may be a thumbnail: it says nothing about the file's delivery.
     return replace(probe, condition=None)
 
@@ -238,6 +245,7 @@ def _of_stored(
     stored: StoredEmbedding,
     sha256: str,
     picture: Picture | None = None,
+    features: ProbeFeatures | None = None,
     decode_ms: float = 0.0,
 ) -> Probe:
     image = stored.image
@@ -266,6 +274,7 @@ def _of_stored(
         computation=stored.computation,
         views=views,
         picture=picture,
+        features=features,
         decode_ms=decode_ms,
     )
 

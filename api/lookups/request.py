@@ -86,8 +86,8 @@ class LookupQuery(Order):
 
 
 class LookupRequest(LookupQuery):
-    """A look-up without an image file: by `embedding`, by `sha256`, or by both if the client
-    embedded the image itself.
+    """A look-up without an image file: by `embedding`, by `sha256`, by both if the client embedded
+    the image itself, or by `pdq_hash` alone, which finds copies only.
     """
 
     checked_later = frozenset({"embedding"})  # `InvalidVector`

@@ -208,6 +208,7 @@ def make_picture(data: bytes, order: PictureOrder) -> Picture:
     pixels = None
     if order.preprocessing is not None and order.pixels:
         pixels = preprocess(shown.image, order.preprocessing)
+    views = make_view_hashes(shown.image) if order.view_hashes else ()
     picture = Picture(
         format=decoded.format,
         mode=decoded.mode,
@@ -215,8 +216,8 @@ def make_picture(data: bytes, order: PictureOrder) -> Picture:
         height=decoded.height,
         pixels=pixels,
         luminance_std=_measure_luminance(pixels, order),
-        perceptual_hash=_hash(shown, order),
-        view_hashes=make_view_hashes(shown.image) if order.view_hashes else (),
+        perceptual_hash=views[0].hash if views and order.perceptual_hash else _hash(shown, order),
+        view_hashes=views,
         thumbnail=None
         if order.thumbnail_pixels is None
         else make_thumbnail(shown.image, order.thumbnail_pixels),

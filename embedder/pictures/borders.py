@@ -59,6 +59,7 @@ _LAYERS = 4  # frames in one another, and colours around a page
 _COLOUR_SHARE = 0.06  # of the outermost pixels, for a colour to count as one of the page
 _CELL = 8  # pixels: the dense rectangle is first found in cells
 _PAGE_WEIGHT = 1.2  # a rectangle that is to 55 % picture is worth its area
+_LOOK_AHEAD = 8  # rows that are examined at once, from an edge inwards
 _REACH = 6  # pixels around a cell's edge in which the picture's edge is looked for
 
 
@@ -91,11 +92,11 @@ def peel(
     find = find or _find_uniform_lines
     for _ in range(_LAYERS):
         left, top, right, bottom = before = region
-        rows = _count_ends(find(_cut(pixels, region)), most)
+        rows = _count_ends(find, _cut(pixels, region), most)
         if rows is None:
             return None
         region = Region(left, top + rows[0], right, bottom - rows[1])
-        columns = _count_ends(find(_cut(pixels, region).swapaxes(1, 2)), most)
+        columns = _count_ends(find, _cut(pixels, region).swapaxes(1, 2), most)
         if columns is None:
             return None
         region = region._replace(left=left + columns[0], right=right - columns[1])
@@ -149,15 +150,26 @@ def _find_smooth_lines(pixels: Pixels) -> Mask:
     return smooth
 
 
-def _count_ends(lines: Mask, most: int) -> tuple[int, int] | None:
-    """Return how many lines are set from the start, and from the end, none where it is more than
-    `most`; None if all lines are set.
+def _count_ends(
+    find: Callable[[Pixels], Mask], pixels: Pixels, most: int
+) -> tuple[int, int] | None:
+    """Return how many rows are set from the start, and from the end, none where it is more than
+    `most`; None if all rows are set.
     """
-    others = np.flatnonzero(~lines)
-    if not len(others):
+    start = _count_first(find, pixels)
+    if start == pixels.shape[1]:
         return None
-    start, end = int(others[0]), len(lines) - 1 - int(others[-1])
+    end = _count_first(find, pixels[:, ::-1])
     return start if start <= most else 0, end if end <= most else 0
+
+
+def _count_first(find: Callable[[Pixels], Mask], pixels: Pixels) -> int:
+    """Return how many rows are set before the first that is not. Few pictures have many."""
+    for at in range(0, pixels.shape[1], _LOOK_AHEAD):
+        others = np.flatnonzero(~find(pixels[:, at : at + _LOOK_AHEAD]))
+        if len(others):
+            return at + int(others[0])
+    return pixels.shape[1]
 
 
 def _find_dense(pixels: Pixels, region: Region) -> Region | None:
@@ -165,7 +177,7 @@ def _find_dense(pixels: Pixels, region: Region) -> Region | None:
     inner = _cut(pixels, region)
     page = np.zeros(inner.shape[1:], np.bool_)
     for colour in _find_page_colours(inner):
-        page |= measure_difference(inner, colour[:, None, None]) <= _SAME_COLOUR
+        page |= _find_colour(inner, colour)
     if not page.any():
         return None
     found = _find_heaviest(np.where(page, -_PAGE_WEIGHT, 1.0))
@@ -178,6 +190,17 @@ def _find_dense(pixels: Pixels, region: Region) -> Region | None:
         region.top + found.bottom,
     )
     return _fit_edges(pixels, moved, region)
+
+
+def _find_colour(pixels: Pixels, colour: Pixels) -> Mask:
+    """Return where pixels (3, h, w) differ from a colour (3,) by at most `_SAME_COLOUR`."""
+    lowest = np.maximum(colour, _SAME_COLOUR) - _SAME_COLOUR
+    span = np.minimum(colour, 255 - _SAME_COLOUR) + _SAME_COLOUR - lowest
+    red, green, blue = (
+        plane - low <= high  # uint8: what is below the lowest wraps round, and is above all
+        for plane, low, high in zip(pixels, lowest, span, strict=True)
+    )
+    return red & green & blue
 
 
 def _find_page_colours(pixels: Pixels) -> list[Pixels]:
@@ -210,17 +233,16 @@ def _find_heaviest(weights: NDArray[np.float64]) -> Region | None:
     cells = weights[: down * _CELL, : across * _CELL]
     sums = cells.reshape(down, _CELL, across, _CELL).sum(axis=(1, 3))
     above = np.concatenate([np.zeros((1, across)), np.cumsum(sums, axis=0)])
-    best, found = 0.0, None
-    for top in range(down):
-        bands = above[top + 1 :] - above[top]  # (rows, across)
-        running = np.concatenate([np.zeros((len(bands), 1)), np.cumsum(bands, axis=1)], axis=1)
-        rises = running[:, 1:] - np.minimum.accumulate(running, axis=1)[:, :-1]
-        row, column = np.unravel_index(rises.argmax(), rises.shape)
-        if rises[row, column] > best:
-            best = float(rises[row, column])
-            left = int(running[row, : column + 1].argmin())
-            found = (left, top, int(column) + 1, top + int(row) + 1)
-    return None if found is None else Region(*(each * _CELL for each in found))
+    tops, bottoms = np.triu_indices(down + 1, 1)  # (p,)
+    running = np.zeros((len(tops), across + 1))
+    np.cumsum(above[bottoms] - above[tops], axis=1, out=running[:, 1:])
+    rises = running[:, 1:] - np.minimum.accumulate(running, axis=1)[:, :-1]  # (p, across)
+    pair, column = divmod(int(rises.argmax()), across)
+    if rises[pair, column] <= 0:
+        return None
+    left = int(running[pair, : column + 1].argmin())
+    found = (left, int(tops[pair]), column + 1, int(bottoms[pair]))
+    return Region(*(each * _CELL for each in found))
 
 
 def _fit_edges(pixels: Pixels, region: Region, within: Region) -> Region:

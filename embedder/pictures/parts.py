@@ -72,7 +72,7 @@ def find_parts(pixels: Pixels) -> list[Region]:
             (composed if _are_pictures(region, halves) else wholes).append(region)
         waiting += [(each, depth + 1) for each in halves if each.shortest >= SHORTEST_REGION]
     found = [*sorted(wholes, key=_by_area), *sorted(composed, key=_by_area)]
-    return _find_framed(rows, columns) + [peel(pixels, each, most=_GAP) or each for each in found]
+    return _find_framed(across, columns) + [peel(pixels, each, most=_GAP) or each for each in found]
 
 
 def _by_area(region: Region) -> int:
@@ -146,14 +146,14 @@ def _find_strip(shares: NDArray[np.float64]) -> _Seam:
     return _Seam(float(both[place]), place, place + int(behind[:, place].argmax()))
 
 
-def _find_framed(rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> list[Region]:
-    """Return rectangles inside the picture that have a seam at each of their four sides.
+def _find_framed(across: NDArray[np.int32], columns: NDArray[np.bool_]) -> list[Region]:
+    """Return rectangles inside the picture that have a seam at each of their four sides, by the
+    sums of steps `across` (h, w + 1) and where a column has steps.
 
     The two upright sides come first: two runs of steps that begin and end at the same heights. The
     seams across must lie there.
     """
     runs = _find_runs(columns)
-    across = _sum_along(rows)
     found: list[tuple[int, Region]] = []
     for number, (left, top, bottom) in enumerate(runs):
         for right, other_top, other_bottom in runs[number + 1 :]:
@@ -176,18 +176,21 @@ def _find_runs(columns: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
     """Return the longest dense run of steps of each column, as (column, start, end), if it is long
     enough; of columns beside each other the one with the longest run, from left to right.
     """
-    weights = np.where(columns, 1.0, -_BREAK)  # (column, place along it)
-    running = np.concatenate([np.zeros((SIDE, 1)), np.cumsum(weights, axis=1)], axis=1)
+    least = SHORTEST_REGION * _SEAM
+    long = np.flatnonzero(np.count_nonzero(columns, axis=1) >= least)  # no other can have one
+    running = np.zeros((len(long), SIDE + 1))  # (column, place along it)
+    np.cumsum(np.where(columns[long], 1.0, -_BREAK), axis=1, out=running[:, 1:])
     rises = running[:, 1:] - np.minimum.accumulate(running, axis=1)[:, :-1]
     ends = rises.argmax(axis=1)
-    scores = rises[np.arange(SIDE), ends]
+    scores = rises[np.arange(len(long)), ends]
     runs: list[tuple[int, int, int]] = []
-    for column in np.argsort(-scores, kind="stable").tolist():
-        if len(runs) == _RUNS or scores[column] < SHORTEST_REGION * _SEAM:
+    for number in np.argsort(-scores, kind="stable").tolist():
+        if len(runs) == _RUNS or scores[number] < least:
             break
+        column = int(long[number])
         if all(abs(column - taken) > _BESIDE // 2 for taken, _, _ in runs):
-            end = int(ends[column])
-            start = int(running[column, : end + 1].argmin())
+            end = int(ends[number])
+            start = int(running[number, : end + 1].argmin())
             runs.append((column, start, end + 1))
     return sorted(runs)
 

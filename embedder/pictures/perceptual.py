@@ -51,6 +51,8 @@ class PerceptualHash:
     quality: int
 
 
+_PERCENT = (np.arange(256) * 100 // 255).astype(np.uint8)  # of the range, of a step in levels
+
 NOTHING_TO_SEE = PerceptualHash(bytes(32), 0)
 
 
@@ -103,9 +105,8 @@ def sample_window(
 
 def hash_samples(sampled: NDArray[np.uint8]) -> PerceptualHash:
     """Compute the hash of samples `(64, 64)`."""
-    return PerceptualHash(
-        _compare(_transform(sampled.astype(np.float32))), _quality(sampled.astype(np.int32))
-    )
+    coefficients = _transform(sampled.astype(np.float32))
+    return PerceptualHash(_compare(coefficients[None])[0], _quality(sampled[None])[0])
 
 
 def hash_many(sampled: NDArray[np.uint8]) -> list[PerceptualHash]:
@@ -117,20 +118,19 @@ def hash_many(sampled: NDArray[np.uint8]) -> list[PerceptualHash]:
     cosines, wide = _cosines(), sampled.astype(np.float32)
     columns = np.einsum("sf,nsc->nfc", cosines, wide)  # (n, 16, 64)
     coefficients = np.einsum("cg,nfc->nfg", cosines, columns)  # (n, 16, 16)
-    return [
-        PerceptualHash(_compare(own), _quality(samples.astype(np.int32)))
-        for own, samples in zip(coefficients, sampled, strict=True)
-    ]
+    bits, quality = _compare(coefficients), _quality(sampled)
+    return [PerceptualHash(*each) for each in zip(bits, quality, strict=True)]
 
 
-def _compare(coefficients: NDArray[np.float32]) -> bytes:
-    """Return the 32 bytes of coefficients `(16, 16)`: which exceed the median, highest frequency
+def _compare(coefficients: NDArray[np.float32]) -> list[bytes]:
+    """Return the 32 bytes of coefficients `(n, 16, 16)`: which exceed the median, highest frequency
     first.
     """
-    coefficients = coefficients.ravel()  # (256,)
+    flat = coefficients.reshape(len(coefficients), -1)  # (n, 256)
     # The lower of the two middle values, like Torben's median in the reference.
-    median = np.partition(coefficients, coefficients.size // 2 - 1)[coefficients.size // 2 - 1]
-    return np.packbits(coefficients[::-1] > median).tobytes()
+    middle = flat.shape[1] // 2 - 1
+    median = np.partition(flat, middle, axis=1)[:, middle, None]  # (n, 1)
+    return [each.tobytes() for each in np.packbits(flat[:, ::-1] > median, axis=1)]
 
 
 def _transform(sampled: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -166,13 +166,19 @@ def _cosines() -> NDArray[np.float32]:
     return np.array(rows, np.float32)
 
 
-def _quality(sampled: NDArray[np.int32]) -> int:
-    """Measure how much `(64, 64)` samples vary.
+def _quality(sampled: NDArray[np.uint8]) -> list[int]:
+    """Measure how much samples `(n, 64, 64)` vary.
 
     That is the sum of the steps between neighbours, in whole percent of the range, divided by 90.
     """
-    steps = [np.abs(np.diff(sampled, axis=axis)) * 100 // 255 for axis in (0, 1)]
-    return min(100, int(sum(step.sum() for step in steps)) // 90)
+    total = np.zeros(len(sampled), np.intp)
+    for one, other in (
+        (sampled[:, 1:], sampled[:, :-1]),
+        (sampled[:, :, 1:], sampled[:, :, :-1]),
+    ):
+        steps = np.maximum(one, other) - np.minimum(one, other)
+        total += _PERCENT[steps].sum(axis=(1, 2), dtype=np.intp)
+    return [min(100, each // 90) for each in total.tolist()]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

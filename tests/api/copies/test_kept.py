@@ -28,8 +28,9 @@ def test_a_broken_original_leaves_the_thumbnail_and_a_narrow_one_is_read(tmp_pat
     stores = stores_in(tmp_path)
     stores.originals.put(SHA256, b"no picture")
     stores.thumbnails.put(SHA256, webp(64, LIMITS.min_image_side - 1))
-    picture = find_kept_picture(stores, DECODERS, lambda: ORDER, SHA256)
-    assert picture is not None
+    found = find_kept_picture(stores, DECODERS, lambda: ORDER, SHA256)
+    assert found is not None
+    picture, _ = found
     assert (picture.width, picture.height) == (64, LIMITS.min_image_side - 1)
 
 
@@ -37,6 +38,7 @@ def test_the_original_comes_first(tmp_path: Path) -> None:
     stores = stores_in(tmp_path)
     stores.originals.put(SHA256, png(1))
     stores.thumbnails.put(SHA256, webp(64, 64))
-    picture = find_kept_picture(stores, DECODERS, lambda: ORDER, SHA256)
-    assert picture is not None
+    found = find_kept_picture(stores, DECODERS, lambda: ORDER, SHA256)
+    assert found is not None
+    picture, _ = found
     assert picture.format == "png"

@@ -79,40 +79,40 @@ def some_features(*, flat: bool = False) -> LocalFeatures:
     return found
 
 
-PROBES: dict[str, Callable[[], LocalFeatures | None]] = {
+PROBES: dict[str, Callable[[], LocalFeatures | None] | None] = {
+    "no image": None,
     "none": lambda: None,
     "flat": lambda: some_features(flat=True),
     "usual": some_features,
 }
 
 
-def run(shelf: Shelf, probe: LocalFeatures | None, count: int = 3, **more: Any) -> GeometryRun:
+def run(
+    shelf: Shelf, probe: Callable[[], LocalFeatures | None] | None, count: int = 3
+) -> GeometryRun:
     candidates = [neighbour(n, 0.5) for n in range(1, count + 1)]
-    options = {"has_picture": True} | more
-    return run_geometry(shelf, probe, candidates, **options)  # type: ignore[arg-type]
+    return run_geometry(shelf, probe, candidates)  # type: ignore[arg-type]
 
 
 @needs_opencv
 @pytest.mark.parametrize(
-    ("probe", "count", "has_picture", "expected"),
+    ("probe", "count", "expected"),
     [
-        ("none", 3, False, StageOutcome.NO_IMAGE),
-        ("none", 3, True, StageOutcome.LOW_QUALITY),
-        ("flat", 3, True, StageOutcome.LOW_QUALITY),
-        ("usual", 0, True, StageOutcome.NO_CANDIDATES),
+        ("no image", 3, StageOutcome.NO_IMAGE),
+        ("none", 3, StageOutcome.LOW_QUALITY),
+        ("flat", 3, StageOutcome.LOW_QUALITY),
+        ("usual", 0, StageOutcome.NO_CANDIDATES),
     ],
 )
-def test_why_nothing_is_compared(
-    probe: str, count: int, has_picture: bool, expected: StageOutcome
-) -> None:
-    done = run(Shelf(some_features()), PROBES[probe](), count, has_picture=has_picture)
+def test_why_nothing_is_compared(probe: str, count: int, expected: StageOutcome) -> None:
+    done = run(Shelf(some_features()), PROBES[probe], count)
     assert (done.report.outcome, done.evidence, done.took_ms) == (expected, {}, None)
     assert done.report.compared == 0
 
 
 @needs_opencv
 def test_a_defect_is_reported_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    done = run(Shelf(fails=True), some_features())
+    done = run(Shelf(fails=True), some_features)
     assert done.report.outcome is StageOutcome.FAILED
     assert done.report.detail == "the error is in the log"
     assert "a defect" in caplog.text
@@ -120,9 +120,22 @@ def test_a_defect_is_reported_and_logged(caplog: pytest.LogCaptureFixture) -> No
 
 @needs_opencv
 def test_a_run_counts_what_it_compared() -> None:
-    kept = run(Shelf(some_features()), some_features())
+    kept = run(Shelf(some_features()), some_features)
     assert (kept.report.compared, kept.report.not_comparable) == (3, 0)
     assert kept.took_ms is not None
-    nothing = run(Shelf(None), some_features())
+    assert kept.report.found == 3
+
+
+@needs_opencv
+def test_features_of_the_probe_are_made_only_where_a_candidate_can_be_compared() -> None:
+    made = list[LocalFeatures]()
+
+    def make() -> LocalFeatures:
+        made.append(some_features())
+        return made[-1]
+
+    nothing = run(Shelf(None), make)
     assert (nothing.report.compared, nothing.report.not_comparable) == (0, 3)
-    assert nothing.report.found == 0
+    assert (nothing.report.outcome, nothing.report.found, made) == (StageOutcome.RAN, 0, [])
+    run(Shelf(some_features()), make)
+    assert len(made) == 1

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from api.copies.stored_features import StoredFeatures
-from api.copies.verifying import MAX_CANDIDATES, choose_candidates, take_turns, verify
+from api.copies.verifying import MAX_CANDIDATES, NoFeatures, choose_candidates, take_turns, verify
 from api.images import BlobStores
 from embedder.copies.features import LocalFeatures, extract_features
 from embedder.decoding.threads import ThreadDecoders
@@ -84,7 +84,7 @@ def test_each_candidate_is_told_apart(stores: BlobStores, stored: StoredFeatures
     again = also_in(copied, 5)
     edited = ImageOps.mirror(astronaut.crop((100, 50, 450, 400)))
 
-    found = verify(stored, extract(edited), [broken, missing, other, copied, again])
+    found = verify(stored, lambda: extract(edited), [broken, missing, other, copied, again])
 
     assert [found[number].verified for number in range(1, 6)] == [None, None, False, True, True]
     assert found[3] == CopyEvidence(hamming_distance=40, verified=False)
@@ -102,8 +102,9 @@ def test_without_features_of_the_probe_nothing_is_compared(
 ) -> None:
     candidate = keep(stores, near(1, copy=CopyEvidence(hamming_distance=40)), photograph("coffee"))
 
-    assert verify(stored, None, [candidate]) == {1: CopyEvidence(hamming_distance=40)}
-    assert verify(stored, extract(photograph("coffee")), []) == {}
+    with pytest.raises(NoFeatures):
+        verify(stored, lambda: None, [candidate])
+    assert verify(stored, lambda: None, []) == {}
 
 
 def test_no_more_than_so_many_images_are_compared(
@@ -112,7 +113,7 @@ def test_no_more_than_so_many_images_are_compared(
     flat = Image.new("RGB", (64, 64), (90, 120, 30))
     many = [keep(stores, near(number), flat) for number in range(1, MAX_CANDIDATES + 3)]
 
-    found = verify(stored, extract(flat), many)
+    found = verify(stored, lambda: extract(flat), many)
 
     assert [found[each.entry.id].verified for each in many] == [False] * MAX_CANDIDATES + [None] * 2
 
@@ -121,4 +122,4 @@ def test_known_reals_are_compared_like_fakes(stores: BlobStores, stored: StoredF
     image = photograph("chelsea", 300)
     real = keep(stores, neighbour(1, 0.4, CorpusKind.KNOWN_REAL), image)
 
-    assert verify(stored, extract(image), [real])[1].verified
+    assert verify(stored, lambda: extract(image), [real])[1].verified

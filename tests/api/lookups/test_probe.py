@@ -118,6 +118,12 @@ def test_an_incomplete_request_is_refused(
         of_request(filled, **request_)
 
 
+def test_a_hash_alone_is_a_probe_without_an_embedding(filled: Lineup) -> None:
+    probe = of_request(filled, pdq_hash="ab" * 32, pdq_quality=80)
+    assert (probe.vector, probe.answer.embedding, probe.answer.sha256) == (None, "none", None)
+    assert [each.hash.bits.hex() for each in probe.views] == ["ab" * 32]
+
+
 def test_an_unknown_image_or_space_is_refused(filled: Lineup) -> None:
     with pytest.raises(UnknownImage):
         of_request(filled, sha256="1" * 64)

@@ -81,9 +81,8 @@ class StoredFeatures:
         """Whether features can be made, and something is kept of any picture to compare them
         with.
         """
-        return can_extract() and not all(
-            store.is_empty() for store in (self._features, *self._pictures)
-        )
+        stores = (self._features, *self._pictures)
+        return can_extract() and not all(store.is_empty() for store in stores)
 
     def find_all(self, sha256s: Sequence[str]) -> Iterator[LocalFeatures | None]:
         """Yield the features of each picture in turn; None where nothing is kept that shows them.

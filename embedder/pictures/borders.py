@@ -169,7 +169,8 @@ def _count_first(find: Callable[[Pixels], Mask], pixels: Pixels) -> int:
         others = np.flatnonzero(~find(pixels[:, at : at + _LOOK_AHEAD]))
         if len(others):
             return at + int(others[0])
-    return pixels.shape[1]
+    rows: int = pixels.shape[1]
+    return rows
 
 
 def _find_dense(pixels: Pixels, region: Region) -> Region | None:
@@ -200,7 +201,8 @@ def _find_colour(pixels: Pixels, colour: Pixels) -> Mask:
         plane - low <= high  # uint8: what is below the lowest wraps round, and is above all
         for plane, low, high in zip(pixels, lowest, span, strict=True)
     )
-    return red & green & blue
+    near: Mask = red & green & blue
+    return near
 
 
 def _find_page_colours(pixels: Pixels) -> list[Pixels]:

@@ -113,7 +113,7 @@ def test_no_more_than_so_many_images_are_compared(
     flat = Image.new("RGB", (64, 64), (90, 120, 30))
     many = [keep(stores, near(number), flat) for number in range(1, MAX_CANDIDATES + 3)]
 
-    found = verify(stored, lambda: extract(flat), many)
+    found = verify(stored, lambda: extract(photograph("coffee", 128)), many)
 
     assert [found[each.entry.id].verified for each in many] == [False] * MAX_CANDIDATES + [None] * 2
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from api.copies.probe_features import ProbeFeatures
 from api.errors import InvalidRequest
 from api.lineup import Lineup
 from api.lookups.json import ProbeAnswer
@@ -91,11 +92,12 @@ def test_a_stored_image_without_a_hash_is_compared_by_that_of_its_kept_picture(o
         forgotten = images.update().where(images.c.sha256 == sha256)
         connection.execute(forgotten.values(pdq_hash=None, pdq_quality=None))
     kept = make_picture(KNOWN, PictureOrder(own.limits, view_hashes=True))
+    features = ProbeFeatures(own.decoders, KNOWN, own.limits)
     request = LookupRequest(sha256=sha256)
 
     for found in (
         of_bytes(own, KNOWN),
-        take_probe(request, own.database, own.space, lambda _: kept),
+        take_probe(request, own.database, own.space, lambda _: (kept, features)),
     ):
         assert found.perceptual_hash == hashed
         assert found.views[0] == ViewHash(AS_SEEN, hashed)

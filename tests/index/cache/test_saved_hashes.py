@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import pytest
 from sqlalchemy import text
 
 from index import failpoints
+from index.backups.backup import back_up
+from index.backups.restore import restore
 from index.cache.config import IndexConfig
 from index.cache.current import CurrentView
 from index.cache.folder import IndexFolder
@@ -36,7 +40,7 @@ from index.truth.database import Database
 from index.truth.entries import remove_entry
 from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash
 from index.truth.provenance import Provenance
-from index.view_hashes import Views
+from index.view_hashes import HashRows, Views
 
 CONFIG = IndexConfig(flat_limit=1000)
 POLICY = FoldPolicy(minimum=4, fraction=0.0)
@@ -338,6 +342,40 @@ def test_another_process_adopts_the_hashes_without_opening_the_vectors_again(ful
     assert other.saved == 13
     assert not other.upkeep.is_due(train=False)
     assert one.find() == other.find() == full.count_bits()
+
+
+def test_a_backup_carries_the_hashes(full: Shelf, tmp_path: Path) -> None:
+    back_up(full.database, full.directory, thumbnails=None, archive=tmp_path / "all.tar")
+    url, place = f"sqlite:///{tmp_path / 'restored.db'}", tmp_path / "restored"
+    restore(tmp_path / "all.tar", url, place)
+    with Database.open(url) as database:
+        process = Shelf(database, full.material, place).open()
+        assert process.find() == full.count_bits()
+        assert process.saved == 8
+
+
+def test_a_search_does_not_wait_for_a_thread_that_reads_or_moves_the_hashes(full: Shelf) -> None:
+    process = full.open()
+    expected = process.find()
+    entered, may_end = threading.Event(), threading.Event()
+
+    class SlowRows(HashRows):
+        def __len__(self) -> int:
+            entered.set()
+            assert may_end.wait(60)
+            return len(self.ids)
+
+    rows = process.current.pictures.read.held.sort()
+    slow = SlowRows(rows.ids, rows.bits, rows.keys)
+    with ThreadPoolExecutor(2) as threads:
+        moving = threads.submit(process.current.pictures.move_to, slow, 10)
+        assert entered.wait(60)
+        try:
+            assert threads.submit(process.find).result(60) == expected
+        finally:
+            may_end.set()
+        moving.result(60)
+    assert process.find() == expected
 
 
 class Killed(BaseException):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from index.cache.corpus_ids import CorpusIds
 from index.cache.entry_rows import EntryRows
 from index.cache.pictures import NOTHING_NEAR, NearImages, PictureHashes
 from index.cache.ranking import measure, rank_many
@@ -26,7 +27,7 @@ from index.cache.searching import (
     neighbour_order,
     order_of,
 )
-from index.cache.selection import select_parts
+from index.cache.selection import select_members, select_parts
 from index.cache.view import Part, View
 from index.truth.changes import Head
 from index.truth.digest import digest_hex
@@ -59,6 +60,14 @@ class TooFarBehind(Exception):
     """Too many entries near the probe were removed since the view. Ask a newer view."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """What is held in memory of SQL, and asked of it only when the head of the log has moved."""
+
+    rows: EntryRows = field(default_factory=EntryRows)
+    corpora: CorpusIds = field(default_factory=CorpusIds)
+
+
 @dataclass(slots=True, eq=False)
 class Search:
     """A question, its checked probe (d,), the members that it selects, and what was found so far.
@@ -84,11 +93,23 @@ class Search:
         return [entry_id for some in (self.listed, self.proposed) for entry_id, _ in some]
 
 
-def rank_nearest(view: View, questions: Sequence[Question], probes: Probes) -> list[Search]:
-    """Rank the members of a view for questions that ask for nothing but the nearest."""
-    parts = view.parts
+def rank_nearest(
+    view: View, head: Head, questions: Sequence[Question], probes: Probes, held: Held
+) -> list[Search] | None:
+    """Rank the members of a view, which is at this head, for questions that ask for nothing but the
+    nearest. Return None if something has to be asked of SQL.
+    """
+    if head.is_emptying or not all(each.asks_nearest_only for each in questions):
+        return None
+    selected: dict[Filter, Sequence[Part]] = {}
+    for chosen in {each.chosen for each in questions}:
+        corpora = held.corpora.held(chosen, head)
+        if corpora is None:
+            return None
+        selected[chosen] = select_members(view.parts, chosen, corpora)
     searches = [
-        Search(question, probe, parts) for question, probe in zip(questions, probes, strict=True)
+        Search(question, probe, selected[question.chosen])
+        for question, probe in zip(questions, probes, strict=True)
     ]
     _rank(searches)
     return searches
@@ -102,7 +123,7 @@ def answer_questions(
     questions: Sequence[Question],
     probes: Probes,
     pictures: PictureHashes,
-    rows: EntryRows,
+    held: Held,
 ) -> tuple[SearchResult, ...]:
     """Answer questions, of which these are the checked probes, from a view, with a transaction that
     sees this head of the log. It may be some changes ahead of the view.
@@ -112,7 +133,7 @@ def answer_questions(
 
     """
     pending = head.last - view.generation
-    searches = _begin(conn, view, space_id, questions, probes, pictures)
+    searches = _begin(conn, head, view, space_id, questions, probes, pictures, held.corpora)
     images = _EntriesOfImages(conn)
     images.read([i for search in searches for i in search.near.ids[:IMAGES_AT_ONCE].tolist()])
     entries: dict[int, Entry] = {}
@@ -123,10 +144,10 @@ def answer_questions(
             search.listed += _find_same_pictures(search, images)
             search.proposed = _propose(search, images)
         wanted = dict.fromkeys(i for search in undecided for i in search.entry_ids)
-        # A removal takes effect at its commit, even before the view knows it.
-        entries |= (
-            find_entries(conn, [*wanted]) if pending else rows.find(conn, wanted, head.amendments)
-        )
+        if pending:  # a removal takes effect at its commit, even before the view knows it
+            entries |= find_entries(conn, [*wanted])
+        else:
+            entries |= held.rows.find(conn, wanted, head.amendments)
         undecided = [each for each in undecided if any(i not in entries for i in each.entry_ids)]
         if not undecided:
             return write_results(searches, entries, view, pending)
@@ -160,11 +181,13 @@ def write_results(
 
 def _begin(
     conn: Connection,
+    head: Head,
     view: View,
     space_id: int | None,
     questions: Sequence[Question],
     probes: Probes,
     pictures: PictureHashes,
+    corpora: CorpusIds,
 ) -> list[Search]:
     """Return a search for each question, with what SQL and the hashes say about its image."""
     if space_id is None:  # nothing was ever added to the space
@@ -175,7 +198,14 @@ def _begin(
     selected: dict[Filter, Sequence[Part]] = {}
     for question in questions:
         if question.chosen not in selected:
-            selected[question.chosen] = select_parts(conn, space_id, view.parts, question.chosen)
+            selected[question.chosen] = select_parts(
+                conn,
+                space_id,
+                view.parts,
+                question.chosen,
+                corpora.find(conn, question.chosen, head),
+                is_emptying=head.is_emptying,
+            )
     sha256s = {each.probe_sha256 for each in questions if each.probe_sha256 is not None}
     identical = find_live_ids_by_sha256(conn, sha256s)
     views = [_views(question) for question in questions]

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from index.cache.entry_rows import EntryRows
+from index.cache.answering import Held
 from index.cache.folder import Current, IndexFolder
 from index.cache.manifest import Manifest
 from index.cache.pictures import PictureHashes
@@ -47,7 +47,7 @@ class CurrentView:
         self._lock = threading.Lock()  # held by the thread that replaces `_current`
         self._current = current
         self._pictures = PictureHashes(folder.open_hashes)
-        self._rows = EntryRows()
+        self._held = Held()
         self._last_seen = 0  # the last number in the log when the view was last brought forward
         self._changed_at = -math.inf  # when the view last changed, by the monotonic clock
 
@@ -69,9 +69,9 @@ class CurrentView:
         return self._pictures
 
     @property
-    def rows(self) -> EntryRows:
-        """The rows of entries that are held in memory."""
-        return self._rows
+    def held(self) -> Held:
+        """What is held in memory of SQL."""
+        return self._held
 
     @property
     def has_reached_last_change(self) -> bool:
@@ -150,7 +150,7 @@ class CurrentView:
         """Forget the current view and use another one."""
         with self._lock:
             # First: no view may be used with rows of an earlier database.
-            self._rows = EntryRows()
+            self._held = Held()
             self._pictures = PictureHashes(self._folder.open_hashes)
             self._current = current
 

@@ -133,6 +133,11 @@ class LiveIndex:
         return self._folder.path
 
     @property
+    def space_id(self) -> int | None:
+        """The row id of the space; None if the database did not know it when it was last read."""
+        return self._folder.space_id
+
+    @property
     def generation(self) -> int:
         """The number of the last change in the current view."""
         return self._current.generation
@@ -240,7 +245,7 @@ class LiveIndex:
         """
         probe = check_vector(vector, self.space.dimension)
         question = Question(probe, k, filter, probe_sha256, probe_hash, exact)
-        (answer,) = self._search([question], [probe], newest=False)
+        _, (answer,) = self._search([question], [probe], newest=False)
         return answer
 
     def search_all(
@@ -251,81 +256,67 @@ class LiveIndex:
         `newest`: the last committed change is in that state, even if a thread follows the log and
         has not come so far. Raises like `search`.
         """
-        return self._search(questions, self._check(questions), newest=newest)
+        return self.search_at_head(questions, newest=newest)[1]
 
-    def answer_all(
-        self,
-        questions: Sequence[Question],
-        then: Callable[[Connection, tuple[SearchResult, ...]], T],
-        *,
-        newest: bool = False,
-    ) -> T:
-        """Return what `then` makes of the answers, in the transaction that they were read in.
+    def search_at_head(
+        self, questions: Sequence[Question], *, newest: bool = False
+    ) -> tuple[Head, tuple[SearchResult, ...]]:
+        """Return the head of the log too, which the answers are from, or some changes behind.
 
-        For what belongs to one state of the database with them. It may be called again: if the view
-        proves damaged, the questions are asked anew. Raises like `search`, and what `then` raises.
+        For who remembers something else of that state of the database. Raises like `search`.
         """
-        return self._answer(questions, self._check(questions), then, newest=newest)
-
-    def _check(self, questions: Sequence[Question]) -> list[NDArray[np.float32] | None]:
         given = [each.probe for each in questions if each.probe is not None]
         checked = iter(check_vectors(given, self.space.dimension))
-        return [None if each.probe is None else next(checked) for each in questions]
+        probes = [None if each.probe is None else next(checked) for each in questions]
+        return self._search(questions, probes, newest=newest)
 
     def _search(
         self, questions: Sequence[Question], probes: Probes, *, newest: bool
-    ) -> tuple[SearchResult, ...]:
-        answers = self._repeat_after_healing(lambda: self._answer_nearest(questions, probes))
-        if answers is None:
-            return self._answer(questions, probes, lambda _conn, results: results, newest=newest)
+    ) -> tuple[Head, tuple[SearchResult, ...]]:
+        answered = self._repeat_after_healing(lambda: self._answer_nearest(questions, probes))
+        if answered is None:
+            answered = self._answer(questions, probes, newest=newest)
         self._maintenance.after_search()
-        return answers
+        return answered
 
     def _answer_nearest(
         self, questions: Sequence[Question], probes: Probes
-    ) -> tuple[SearchResult, ...] | None:
+    ) -> tuple[Head, tuple[SearchResult, ...]] | None:
         """Answer questions for the nearest members from memory, reading only rows that are not
-        held; None if more is asked, or the view is behind.
+        held; None if more has to be read, or the view is behind.
         """
-        if not all(each.needs_no_sql for each in questions):
-            return None
         peeked = self._current.peek()
-        if peeked is None or peeked[1].is_emptying:
+        if peeked is None:
             return None
-        (view, head), rows = peeked, self._current.rows
-        searches = rank_nearest(view, questions, probes)
-        wanted = dict.fromkeys(i for search in searches for i in search.entry_ids)
-        entries = rows.held(wanted, head.amendments)
+        (view, head), held = peeked, self._current.held
+        searches = rank_nearest(view, head, questions, probes, held)
+        if searches is None:
+            return None
+        wanted = dict.fromkeys([i for search in searches for i, _ in search.listed])
+        entries = held.rows.held(wanted, head.amendments)
         if len(entries) < len(wanted):
             with self._database.read() as conn:
                 if read_head(conn) != head:
                     return None
-                entries = rows.find(conn, wanted, head.amendments)
+                entries = held.rows.find(conn, wanted, head.amendments)
             if len(entries) < len(wanted):
                 return None
-        return write_results(searches, entries, view)
+        return head, write_results(searches, entries, view)
 
     def _answer(
-        self,
-        questions: Sequence[Question],
-        probes: Probes,
-        then: Callable[[Connection, tuple[SearchResult, ...]], T],
-        *,
-        newest: bool,
-    ) -> T:
-        def ask(conn: Connection, view: View, head: Head) -> T:
+        self, questions: Sequence[Question], probes: Probes, *, newest: bool
+    ) -> tuple[Head, tuple[SearchResult, ...]]:
+        def ask(conn: Connection, view: View, head: Head) -> tuple[Head, tuple[SearchResult, ...]]:
             current, space_id = self._current, self._folder.space_id
             results = answer_questions(
-                conn, head, view, space_id, questions, probes, current.pictures, current.rows
+                conn, head, view, space_id, questions, probes, current.pictures, current.held
             )
-            return then(conn, results)
+            return head, results
 
         try:
-            made = self._read(ask, complete=newest or not self._maintenance.is_following)
+            return self._read(ask, complete=newest or not self._maintenance.is_following)
         except TooFarBehind:
-            made = self._read(ask)
-        self._maintenance.after_search()
-        return made
+            return self._read(ask)
 
     def nearest(
         self, vector: ArrayLike, k: int, *, exact: bool = False

@@ -111,11 +111,11 @@ class Question:
     candidates: tuple[tuple[int, float], ...] = ()
 
     @property
-    def needs_no_sql(self) -> bool:
-        """Whether it asks for nothing but the members of a view that are nearest."""
+    def asks_nearest_only(self) -> bool:
+        """Whether it asks for nothing but the nearest members that columns select."""
         return (
             self.probe is not None
-            and self.chosen.selects_all
+            and not self.chosen.provenance
             and self.probe_sha256 is None
             and self.probe_hash is None
             and not self.views

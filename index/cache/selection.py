@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from index.cache.corpus_ids import CorpusSelection
 from index.cache.facts import NO_INSTANT, Words, microseconds
 from index.cache.marks import Marks
 from index.cache.segments import Segment
@@ -22,7 +23,6 @@ from index.truth.filters import (
     Filter,
     normalise_generators,
     normalise_labels,
-    select_corpus_ids,
     select_ids,
 )
 from index.truth.removal import find_emptying_ids
@@ -66,29 +66,52 @@ class Criteria:
 
 
 def select_parts(
-    conn: Connection, space_id: int, parts: Sequence[Part], chosen: Filter
+    conn: Connection,
+    space_id: int,
+    parts: Sequence[Part],
+    chosen: Filter,
+    corpora: CorpusSelection,
+    *,
+    is_emptying: bool,
 ) -> list[Part]:
     """Return parts with only the members that a filter selects, and of no removed corpus.
+
+    `corpora` are those that the filter selects, and `is_emptying` is that of the transaction's
+    head.
 
     Raises:
         InvalidFilter, UnknownCorpus
 
     """
-    emptying = find_emptying_ids(conn)
-    if chosen.selects_all and not emptying:
-        return list(parts)
-    criteria = replace(_resolve(conn, chosen, parts[0].segment.words), without_corpus_ids=emptying)
-    selected = [part.select(part.segment.marks(criteria)) for part in parts]
+    emptying = find_emptying_ids(conn) if is_emptying else ()
+    selected = select_members(parts, chosen, corpora, emptying)
     if not chosen.provenance:
         return selected
     ids = select_ids(conn, space_id, chosen)
     return [part.select(_mark(part.segment, ids)) for part in selected]
 
 
-def _resolve(conn: Connection, chosen: Filter, words: Words) -> Criteria:
+def select_members(
+    parts: Sequence[Part],
+    chosen: Filter,
+    corpora: CorpusSelection,
+    emptying: tuple[int, ...] = (),
+) -> list[Part]:
+    """Return parts with only the members that a filter selects by all but its free provenance, and
+    that are in none of the corpora that are being emptied.
+    """
+    if chosen.selects_all and not emptying:
+        return list(parts)
+    criteria = replace(
+        _resolve(chosen, corpora, parts[0].segment.words), without_corpus_ids=emptying
+    )
+    return [part.select(part.segment.marks(criteria)) for part in parts]
+
+
+def _resolve(chosen: Filter, corpora: CorpusSelection, words: Words) -> Criteria:
     generators, labels = normalise_generators(chosen), normalise_labels(chosen)
     return Criteria(
-        corpus_ids=select_corpus_ids(conn, chosen),
+        corpus_ids=corpora.ids,
         generators=None if generators is None else tuple(words.find_numbers(generators)),
         labels=None if labels is None else tuple(words.find_numbers(labels)),
         acquired_from=None if chosen.acquired_from is None else microseconds(chosen.acquired_from),

@@ -129,8 +129,8 @@ def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
 
 
 def record_amendment(conn: Connection) -> None:
-    """Record that this transaction changes what answers show of entries, though no entry is added
-    or removed: the setting `keep` of a corpus, or facts of an image that were not known before.
+    """Record that this transaction changes what answers show, though no entry may be added or
+    removed: the setting `keep` of a corpus, its removal, or facts of an image that were not known.
 
     Who holds rows of entries in memory reads them again after the commit. Call it last, like all
     that takes the lock of the change log.

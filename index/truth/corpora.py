@@ -210,6 +210,7 @@ def remove_corpus(conn: Connection, name: str) -> int:
     entry_ids = sorted(removed_ids)
     reach(Failpoint.CORPUS_MARKED)
     record_removals(conn, entry_ids)
+    record_amendment(conn)  # without entries, no change says that the corpus is gone
     return len(entry_ids)
 
 

@@ -17,7 +17,12 @@ from sqlalchemy import ColumnElement, Connection, false, func, select, update
 
 from index.errors import UnknownCorpus
 from index.failpoints import Failpoint, reach
-from index.truth.changes import last_number, lock_changes, record_removals
+from index.truth.changes import (
+    last_number,
+    lock_changes,
+    record_amendment,
+    record_removals,
+)
 from index.truth.corpora import lock_corpus
 from index.truth.jobs import (
     OPEN_STATES,
@@ -72,6 +77,7 @@ def begin_removal(conn: Connection, name: str, space: Space, limit: int = BATCH)
         .where(corpora.c.id == corpus_id)
         .values(removed_at=datetime.now(UTC), removed_from=last_number(conn) + 1, emptying=True)
     )
+    record_amendment(conn)  # without entries, no change says that the corpus is gone
     job = create_job(conn, JobKind.REMOVE, corpus_id, space, {"corpus": name, "id": corpus_id})
     count_removed(conn, job.id, found=count_entries(conn, corpus_id))
     reach(Failpoint.CORPUS_MARKED)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from index.cache.entry_rows import EntryRows
 from index.cache.live import LiveIndex
 from index.cache.searching import Question
+from index.errors import UnknownCorpus
 from index.truth.adding import add_entries
 from index.truth.changes import HEAD, read_head
 from index.truth.corpora import (
@@ -59,6 +60,7 @@ WRITES = st.one_of(
     st.tuples(st.just("release"), NAMES),
     st.tuples(st.just("remove corpus"), NAMES),
     st.tuples(st.just("empty corpus"), NAMES),
+    st.tuples(st.just("make corpus"), NAMES),
     st.tuples(st.just("go on emptying")),
 )
 # Who writes, and whether it is looked at before the commit too.
@@ -78,12 +80,15 @@ class Places:
                 for number, database in enumerate(self.databases)
             ]
             self.close = opened.pop_all().close
+        material.fill(self.databases[0], "fakes", [0])  # of an unknown space, nothing is asked
 
     def write(self, conn: Any, step: Any) -> None:
         every = list_entries(conn, limit=1000)
         match step:
             case ("add", name, added):
                 self.add(conn, name, added)
+            case ("make corpus", name):
+                ensure_corpus(conn, name, KINDS[name])
             case ("go on emptying",):
                 for job in self.removals:
                     continue_removal(conn, job, 2)
@@ -117,22 +122,42 @@ class Places:
         with self.databases[0].read() as conn:
             every = {each.id: each for each in list_entries(conn, limit=1000)}
         probe, sha256 = self.material.vector("probe"), self.material.sha256(3)
-        fakes = Filter(kind=CorpusKind.KNOWN_FAKE)
+        fakes, reals = (Filter(kind=kind) for kind in CorpusKind)
         questions = [
             Question(probe, 1000, EVERYTHING),
             Question(self.material.vector(3), 1000, EVERYTHING, sha256),
             Question(probe, 1000, fakes, sha256, HASH),
             Question(None, 1000, EVERYTHING, sha256),
+            Question(probe, 1000, fakes),
+            Question(probe, 1000, reals),
         ]
         for index in self.indexes:
-            alone = index.search_all(questions[:1])
+            nearest = index.search_all([questions[0], *questions[4:]])
             together = index.search_all(questions)
-            assert together[:1] == alone
-            assert shown(alone[0]) == every == shown(together[1])
+            assert nearest == (together[0], *together[4:])
+            assert shown(together[0]) == every == shown(together[1])
+            assert {i: e for i, e in every.items() if e.kind is reals.kind} == shown(together[5])
+            assert {i: e for i, e in every.items() if e.kind is fakes.kind} == shown(together[4])
             assert {i: e for i, e in every.items() if e.kind is fakes.kind} == shown(together[2])
             assert {i: e for i, e in every.items() if e.sha256 == sha256} == shown(together[3])
-            for each in together[:3]:
+            for each in (*together[:3], *together[4:]):
                 assert each.searched == len(each.neighbours)
+            self.name_corpora(index, every)
+
+    def name_corpora(self, index: LiveIndex, every: dict[int, Entry]) -> None:
+        """A filter names corpora: those that exist now, whether they have entries or not."""
+        with self.databases[0].read() as conn:
+            live = {each.name for each in list_corpora(conn)}
+        for name in KINDS:
+            question = Question(
+                self.material.vector("probe"), 1000, Filter(corpora=frozenset([name]))
+            )
+            if name in live:
+                (found,) = index.search_all([question])
+                assert shown(found) == {i: e for i, e in every.items() if e.corpus == name}
+            else:
+                with pytest.raises(UnknownCorpus):
+                    index.search_all([question])
 
     def run(self, plan: Any) -> None:
         for elsewhere, is_watched, step in plan:

@@ -1,6 +1,6 @@
 """Filters over the columns of a view against the same filters in SQL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
+from index.cache.corpus_ids import CorpusIds
 from index.cache.live import LiveIndex
 from index.cache.selection import FEW_VALUES, Criteria, select_parts
+from index.cache.view import Part
 from index.errors import InvalidFilter, UnknownCorpus
+from index.truth.changes import read_head
 from index.truth.corpora import CorpusKind
 from index.truth.database import Database
 from index.truth.filters import Filter, select_ids
@@ -62,6 +66,12 @@ filters = st.builds(
 )
 
 
+def select(conn: Connection, space_id: int, parts: Sequence[Part], chosen: Filter) -> list[Part]:
+    head = read_head(conn)
+    corpora = CorpusIds().find(conn, chosen, head)
+    return select_parts(conn, space_id, parts, chosen, corpora, is_emptying=head.is_emptying)
+
+
 @settings(settings.get_profile("index"), max_examples=60)
 @given(chosen=filters)
 def test_columns_select_what_sql_selects(
@@ -70,7 +80,7 @@ def test_columns_select_what_sql_selects(
     with database.read() as conn:
         space_id = find_space_id(conn, material.space)
         assert space_id is not None
-        parts = select_parts(conn, space_id, filled.current.view.parts, chosen)
+        parts = select(conn, space_id, filled.current.view.parts, chosen)
         expected = select_ids(conn, space_id, chosen)
     found = np.concatenate([part.segment.ids[part.positions()] for part in parts])
     assert sorted(found.tolist()) == sorted(expected.tolist())
@@ -85,7 +95,7 @@ def test_free_provenance_is_answered_by_sql(
     with database.read() as conn:
         space_id = find_space_id(conn, material.space)
         assert space_id is not None
-        parts = select_parts(conn, space_id, filled.current.view.parts, chosen)
+        parts = select(conn, space_id, filled.current.view.parts, chosen)
     assert [part.count for part in parts] == [0, 3]
 
 
@@ -95,7 +105,7 @@ def test_an_unknown_corpus_and_a_filter_without_sense_are_refused(
     parts = filled.current.view.parts
     with database.read() as conn:
         with pytest.raises(UnknownCorpus):
-            select_parts(conn, 1, parts, Filter(corpora=frozenset(["nowhere"])))
+            select(conn, 1, parts, Filter(corpora=frozenset(["nowhere"])))
         with pytest.raises(InvalidFilter):
             Filter(acquired_from=DAYS[1], acquired_to=DAYS[0]).check()
 
@@ -103,7 +113,7 @@ def test_an_unknown_corpus_and_a_filter_without_sense_are_refused(
 def test_a_filter_that_selects_all_keeps_the_parts(database: Database, filled: LiveIndex) -> None:
     parts = filled.current.view.parts
     with database.read() as conn:
-        assert select_parts(conn, 1, parts, Filter()) == list(parts)
+        assert select(conn, 1, parts, Filter()) == list(parts)
 
 
 def test_open_criteria_select_every_position() -> None:

@@ -79,25 +79,23 @@ LEAST_RECALL = 0.9
 def write_table(results: dict[str, dict[str, Any]], facts: dict[str, Any]) -> str:
     """Return the Markdown of a table; bytes are per vector."""
     lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
-    reached = [each for each in results.values() if each.get("recall", 0) >= RECALL]
+    shared = ("lineup-search", "build_seconds")  # one index, which was built once
+    reached = {name for name, each in results.items() if each.get("recall", 0) >= RECALL}
+    best = {
+        key: pick(results[name][key] for name in reached if (name, key) != shared)
+        for key, pick, _ in COLUMNS
+    }
     for name, result in sort_engines(results).items():
         if "failed" in result:
             lines.append(f"| {NAMES[name]} | {result['failed']} |" + " |" * (len(HEAD) - 2))
             continue
         reach = "" if result["reach"] is None else f", reach {result['reach']}"
         cells = [NAMES[name] + reach, f"{result['recall']:.4f}"]
-        for key, pick, each in COLUMNS:
-            text = "the same"
-            if key != "build_seconds" or name != "lineup-search":
-                text = f"{result[key] / (facts['n'] if key.endswith('bytes') else 1):{each}}"
-                others = [
-                    other[key]
-                    for known, other in results.items()
-                    if other in reached and (key != "build_seconds" or known != "lineup-search")
-                ]
-                if result in reached and result[key] == pick(others):
-                    text = f"**{text}**"
-            cells.append(text)
+        for key, _, form in COLUMNS:
+            value = result[key] / (facts["n"] if key.endswith("bytes") else 1)
+            text = "the same" if (name, key) == shared else f"{value:{form}}"
+            is_best = name in reached and result[key] == best[key]
+            cells.append(f"**{text}**" if is_best else text)
         lines.append(f"| {' | '.join(cells)} |")
     note = "{measured_on}; {machine}; {versions}.".format(**facts)
     return "\n".join([*lines, "", *textwrap.wrap(note, 120)])

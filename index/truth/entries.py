@@ -147,9 +147,8 @@ def find_entries(conn: Connection, entry_ids: Sequence[int]) -> dict[int, Entry]
 def find_live_ids(conn: Connection, image_ids: Collection[int]) -> dict[int, list[int]]:
     """Return the live entries of each of these images, by rising id."""
     found: dict[int, list[int]] = {image_id: [] for image_id in image_ids}
-    query = _compose_ids_by_image(conn.dialect)
     for some in slices(sorted(found)):
-        for image_id, entry_id in query.fetch(conn, some):
+        for image_id, entry_id in _compose_ids_by_image(conn.dialect).fetch(conn, some):
             found[image_id].append(entry_id)
     return found
 
@@ -157,9 +156,8 @@ def find_live_ids(conn: Connection, image_ids: Collection[int]) -> dict[int, lis
 def find_live_ids_by_sha256(conn: Connection, sha256s: Collection[str]) -> dict[str, list[int]]:
     """Return the live entries of those of these images that have any, by rising id."""
     found: dict[str, list[int]] = {}
-    query = _compose_ids_by_sha256(conn.dialect)
     for some in slices(sorted(sha256s)):
-        for sha256, entry_id in query.fetch(conn, some):
+        for sha256, entry_id in _compose_ids_by_sha256(conn.dialect).fetch(conn, some):
             found.setdefault(sha256, []).append(entry_id)
     return found
 

@@ -102,14 +102,14 @@ def select_corpus_ids(conn: Connection, chosen: Filter) -> tuple[int, ...] | Non
         UnknownCorpus: the filter names an unknown corpus.
 
     """
-    if chosen.corpora is None and chosen.kind is None:
-        return None
-    query = select(corpora.c.id).where(corpora.c.removed_at.is_(None)).order_by(corpora.c.id)
-    if chosen.corpora is not None:
-        query = query.where(corpora.c.id.in_(find_corpus_ids(conn, chosen.corpora)))
-    if chosen.kind is not None:
-        query = query.where(corpora.c.kind == chosen.kind)
-    return tuple(conn.execute(query).scalars())
+    named = None if chosen.corpora is None else find_corpus_ids(conn, chosen.corpora)
+    if chosen.kind is None:
+        return named
+    query = select(corpora.c.id).where(
+        corpora.c.removed_at.is_(None), corpora.c.kind == chosen.kind
+    )
+    found = conn.execute(query.order_by(corpora.c.id)).scalars()
+    return tuple(each for each in found if named is None or each in named)
 
 
 def _live_in(space_id: int) -> Select[Any]:

@@ -243,7 +243,7 @@ def prepare(folder: Path, n: int) -> dict[str, tuple[list[bytes], list[str]]]:
     vectors = clustered(n, info.dimension)
     if not (folder / "lineup.db").exists():
         fill(folder / "lineup.db", vectors.blocks(), info.dimension, space=make_space(info))
-    with Lineup.open(Settings(data_dir=folder, device="cpu")) as lineup:
+    with Lineup.open(Settings(data_dir=folder, device="cpu"), migrate=True) as lineup:
         lineup.index.settle()
         return {
             kind: (

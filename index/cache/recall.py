@@ -111,12 +111,14 @@ class RecallMeasurement:
         """
         config, probes = self.config, self.probes
         enough = config.recall_target + HEADROOM * (1 - config.recall_target)
+        # A search for k neighbours takes the best k + MARGIN from a segment.
+        fewest = max(FEWEST_CANDIDATES, config.recall_k + MARGIN)
         most = MOST_CANDIDATES if nprobe == codes.nlist else MOST_CANDIDATES // 16
-        most = min(most, max(FEWEST_CANDIDATES, codes.size // MOST_SHARE))
+        most = max(fewest, min(most, codes.size // MOST_SHARE))
         recall = 0.0
         for stage in _stages(max(FIRST_STAGE, 8 * config.recall_k), most):
             hits = _find_hits(codes, self.rows, self.live, probes, self._truth, stage, nprobe)
-            for count in _candidate_counts(hits.shape[1]):
+            for count in _candidate_counts(fewest, hits.shape[1]):
                 recall = measure_recall(hits[:, :count], probes, config.recall_k)
                 if recall >= enough:
                     tuning = Tuning(
@@ -207,10 +209,11 @@ def _stages(first: int, most: int) -> Iterator[int]:
     yield most
 
 
-def _candidate_counts(most: int) -> Iterator[int]:
-    count = FEWEST_CANDIDATES
+def _candidate_counts(fewest: int, most: int) -> Iterator[int]:
+    """Yield rising numbers of candidates up to `most`, four for each doubling."""
+    count = fewest
     while count < most:
-        yield count
-        yield min(most, count * 3 // 2)
+        for quarters in (4, 5, 6, 7):
+            yield min(most, count * quarters // 4)
         count *= 2
     yield most

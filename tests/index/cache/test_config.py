@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.cache.config import TRAINING_ROWS_PER_LIST, IndexConfig
+from index.cache.config import MOST_TRAINING_ROWS, TRAINING_ROWS_PER_LIST, IndexConfig
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,6 @@ def test_training_takes_enough_rows_for_each_list_and_no_more_than_there_are(row
     config = IndexConfig()
     taken = config.training_rows(rows)
     assert taken <= rows
-    assert taken == rows or taken >= TRAINING_ROWS_PER_LIST * config.lists_for(rows)
-    assert taken <= max(16_384, TRAINING_ROWS_PER_LIST * config.max_lists)
+    wanted = TRAINING_ROWS_PER_LIST * config.lists_for(rows)
+    assert taken == rows or taken >= min(wanted, MOST_TRAINING_ROWS)
+    assert taken <= MOST_TRAINING_ROWS

@@ -152,6 +152,16 @@ def test_few_candidates_are_compared_where_few_suffice() -> None:
     assert fewer.recall <= reached
 
 
+def test_there_are_candidates_for_every_neighbour_of_a_search() -> None:
+    rows = clustered_rows(1000)
+    held = HeldRows(rows)
+    config = IndexConfig(recall_target=0.01, recall_k=70)
+    probes = draw_probes(held, None, 20, NONE)
+    tuning, _ = RecallMeasurement(held, None, probes, config).tune(codes_of(rows), 8)
+    assert tuning is not None
+    assert tuning.candidates == tuning.m == 86
+
+
 def test_a_tuning_is_stored_as_plain_numbers() -> None:
     tuning = Tuning(3, 128, 10, 0.99, 64, 0, 500, "2026-11-24T00:00:00+00:00")
     assert tuning.m == 26

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -135,7 +136,6 @@ def embed_probe(
     order = replace(
         model.picture_order,
         condition=True,
-        reencodings=stability,
         pixels=stored is None,
         perceptual_hash=stored is None,
         luminance=stored is None,
@@ -144,24 +144,29 @@ def embed_probe(
     )
     features = ProbeFeatures(model.decoders, data, order.limits)
     pending = model.decoders.submit(data, order, urgent=True)
+    reencoding = _begin_reencodings(model, data) if stability else None
     if features_are_likely:
         features.begin()
     try:
         picture = pending.result()
     except ImageTooSmall:
-        unread = replace(
-            order, preprocessing=None, pixels=False, luminance=False, reencodings=False
-        )
+        unread = replace(order, preprocessing=None, pixels=False, luminance=False)
         picture = make_picture_now(model.decoders, data, unread)  # raises if anybody refuses it
+        reencoding = None
     except BaseException:
         features.cancel()
+        if reencoding is not None:
+            reencoding.cancel()
         raise
     decoded_at = perf_counter()
+    vector, logit = (None, None) if picture.pixels is None else forward.embed(picture.pixels)
+    embedded_at = perf_counter()
+    if reencoding is not None:
+        picture = replace(picture, reencodings=reencoding.result().reencodings)
+    decode_ms = milliseconds(started, decoded_at) + milliseconds(embedded_at, perf_counter())
     if stored is not None:
-        decode_ms = milliseconds(started, decoded_at)
         return _of_stored(stored, sha256, picture, features, decode_ms=decode_ms)
     hashed = hash_of(picture)
-    vector, logit = (None, None) if picture.pixels is None else forward.embed(picture.pixels)
     return Probe(
         ProbeAnswer(
             sha256=sha256,
@@ -182,9 +187,15 @@ def embed_probe(
         view_hashes_of(picture),
         picture,
         features,
-        decode_ms=milliseconds(started, decoded_at),
-        embed_ms=0.0 if vector is None else milliseconds(decoded_at, perf_counter()),
+        decode_ms=decode_ms,
+        embed_ms=0.0 if vector is None else milliseconds(decoded_at, embedded_at),
     )
+
+
+def _begin_reencodings(model: Model, data: bytes) -> Future[Picture]:
+    """Have the re-encodings made beside the rest: WebP alone takes as long as all of that."""
+    order = replace(model.picture_order, pixels=False, condition=True, reencodings=True)
+    return model.decoders.submit(data, order, urgent=True)
 
 
 def take_probe(

@@ -3,13 +3,17 @@
 The list is fixed, so that two laboratories look at the same re-encodings. Each is mild: it happens
 to a picture on its way without bad intent. Another module judges what the range of results means.
 
-A picture of up to `MAX_REENCODED_PIXELS` is re-encoded whole. Of a larger one, only what the model
-sees is. A model that takes the centre at native resolution sees a few hundred pixels: a window
-around them is re-encoded, whose JPEG blocks lie where those of the whole picture lie. The pixels
-after a JPEG or a crop are those of the whole picture; after scaling they differ by one level of 255
-at most, because filters are rounded elsewhere; lossy WebP predicts across the picture, so there
-they differ more. A model that reads the whole picture gets the re-encodings of a picture that was
-reduced to the bound first. The decision record 0019 has the figures.
+A picture of up to `MAX_REENCODED_PIXELS` is re-encoded whole. For a model that takes the centre at
+native resolution, only the part that decides what it sees is computed where that gives the same
+pixels to the last bit: the blocks of JPEG, the rows and columns that a filter reads.
+
+Of a larger picture, only what the model sees is re-encoded. A model that takes the centre at native
+resolution sees a few hundred pixels: a window around them is re-encoded, whose JPEG blocks lie
+where those of the whole picture lie. The pixels after a JPEG or a crop are those of the whole
+picture; after scaling they differ by one level of 255 at most, because filters are rounded
+elsewhere; lossy WebP predicts across the picture, so there they differ more. A model that reads the
+whole picture gets the re-encodings of a picture that was reduced to the bound first. The decision
+records 0019 and 0038 have the figures.
 """
 
 from __future__ import annotations
@@ -83,6 +87,14 @@ MAX_REENCODED_PIXELS = 25_000_000
 _GRID = 16
 # Pixels around what the model sees. JPEG reads two of its blocks at most; WebP adapts to more.
 _MARGIN = 160
+# Of JPEG alone: the model's edge lies in a block, whose colour is interpolated from its neighbours.
+_JPEG_MARGIN = 2 * _GRID
+# A longer side is refused by libjpeg (JPEG_MAX_DIMENSION), whatever part of it would be encoded.
+_LONGEST_SIDE = 65_500
+# Pillow scales across first, and from version 13 on down first where a picture is about twice as
+# high as it is wide.
+_HIGHEST = 1.5
+_LANCZOS_REACH = 3  # Pillow's: pixels on each side, of the larger of both sizes
 
 
 def _keep_all(width: int, height: int) -> Box:
@@ -110,13 +122,15 @@ class _Maker:
     """What makes a re-encoding: first the part of the picture that stays, then `change`.
 
     `condition` is that of the nearest delivery. A `factor` other than 1 means that `change` scales,
-    and does nothing else.
+    and does nothing else. `margin` is how many pixels around those that are seen can change them,
+    None for all.
     """
 
     change: Callable[[Image.Image], Image.Image]
     condition: Condition
     factor: float = 1.0
     stays: Callable[[int, int], Box] = _keep_all
+    margin: int | None = _JPEG_MARGIN
 
 
 def _scaled(factor: float, condition: Condition) -> _Maker:
@@ -135,7 +149,7 @@ _MAKERS: Mapping[str, _Maker] = MappingProxyType(
         "jpeg85": _Maker(partial(recompress_as_jpeg, quality=85), Condition.JPEG90),
         "jpeg75": _Maker(partial(recompress_as_jpeg, quality=75), Condition.JPEG75),
         "jpeg60": _Maker(partial(recompress_as_jpeg, quality=60), Condition.JPEG50),
-        "webp80": _Maker(partial(recompress_as_webp, quality=80), Condition.WEBP80),
+        "webp80": _Maker(partial(recompress_as_webp, quality=80), Condition.WEBP80, margin=None),
         "scaled90": _scaled(0.9, Condition.AS_IS),
         "scaled75": _scaled(0.75, Condition.SCREENSHOT),
         "scaled50": _scaled(0.5, Condition.HALF),
@@ -187,7 +201,9 @@ def _choose_way(
 ) -> tuple[_Make, tuple[int, int] | None]:
     """Return what makes the pixels of a re-encoding, and the size of the part that it works on."""
     if image.width * image.height <= max_pixels:
-        return partial(_make_whole, image, preprocessing, limits), None
+        takes_centre = preprocessing.resample is None and max(image.size) <= _LONGEST_SIDE
+        make = _make_seen if takes_centre else _make_whole
+        return partial(make, image, preprocessing, limits), None
     if preprocessing.resample is None:
         side = _window_side(preprocessing.crop_size)
         if max(image.size) > side:
@@ -210,9 +226,25 @@ def _make_whole(
     return preprocess(changed, preprocessing)
 
 
-def _window_side(crop_size: int) -> int:
+def _make_seen(
+    image: Image.Image, preprocessing: Preprocessing, limits: ImageLimits, maker: _Maker
+) -> NDArray[np.uint8]:
+    """Return what `_make_whole` returns, from no more of the image than that depends on.
+
+    The model takes the centre at native resolution. Raises ImageError.
+    """
+    is_high = maker.factor != 1 and image.height > _HIGHEST * image.width
+    if maker.margin is None or is_high:
+        return _make_whole(image, preprocessing, limits, maker)
+    seen = _find_seen(image, preprocessing, limits, maker)
+    if maker.factor != 1:
+        return _scale_seen(image, seen)
+    return _change_window(image, seen, maker, maker.margin)
+
+
+def _window_side(crop_size: int, margin: int = _MARGIN) -> int:
     """Return the side of a window: what the model sees, both margins and a step of the grid."""
-    return -(-(crop_size + 2 * _MARGIN + _GRID) // _GRID) * _GRID
+    return -(-(crop_size + 2 * margin + _GRID) // _GRID) * _GRID
 
 
 def _make_window(
@@ -222,6 +254,42 @@ def _make_window(
 
     The model takes the centre at native resolution. Raises ImageError.
     """
+    seen = _find_seen(image, preprocessing, limits, maker)
+    if maker.factor == 1:
+        return _change_window(image, seen, maker, _MARGIN)
+    across, down = seen.stays[0] / seen.width, seen.stays[1] / seen.height
+    box = (
+        seen.left * across,
+        seen.top * down,
+        (seen.left + seen.crop) * across,
+        (seen.top + seen.crop) * down,
+    )
+    return np.asarray(image.resize((seen.crop, seen.crop), Image.Resampling.LANCZOS, box=box))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the model sees of a re-encoding: a square of `crop` pixels at (`left`, `top`) of the
+    picture of `width` x `height` that it becomes. `box` is what stays of the image.
+    """
+
+    box: Box
+    width: int
+    height: int
+    left: int
+    top: int
+    crop: int
+
+    @property
+    def stays(self) -> tuple[int, int]:
+        """The width and height of what stays."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+
+def _find_seen(
+    image: Image.Image, preprocessing: Preprocessing, limits: ImageLimits, maker: _Maker
+) -> _Seen:
+    """Return what the model sees of a re-encoding. Raises ImageError."""
     box, crop = maker.stays(*image.size), preprocessing.crop_size
     stays = box[2] - box[0], box[3] - box[1]
     width, height = (max(1, round(length * maker.factor)) for length in stays)
@@ -231,12 +299,15 @@ def _make_window(
     left, top = (
         compute_crop_offset(length, crop, preprocessing.crop_rounding) for length in (width, height)
     )
-    if maker.factor != 1:
-        across, down = stays[0] / width, stays[1] / height
-        seen = (left * across, top * down, (left + crop) * across, (top + crop) * down)
-        return np.asarray(image.resize((crop, crop), Image.Resampling.LANCZOS, box=seen))
-    side = _window_side(crop)
-    x, y = (max(0, (at - _MARGIN) // _GRID * _GRID) for at in (left, top))
+    return _Seen(box, width, height, left, top, crop)
+
+
+def _change_window(
+    image: Image.Image, seen: _Seen, maker: _Maker, margin: int
+) -> NDArray[np.uint8]:
+    """Return the pixels after a change of a window around them that does not scale."""
+    box, side = seen.box, _window_side(seen.crop, margin)
+    x, y = (max(0, (at - margin) // _GRID * _GRID) for at in (seen.left, seen.top))
     window = image.crop(
         (
             box[0] + x,
@@ -245,5 +316,25 @@ def _make_window(
             min(box[1] + y + side, box[3]),
         )
     )
-    shown = maker.change(window).crop((left - x, top - y, left - x + crop, top - y + crop))
+    left, top = seen.left - x, seen.top - y
+    shown = maker.change(window).crop((left, top, left + seen.crop, top + seen.crop))
     return np.asarray(shown)  # (crop, crop, 3)
+
+
+def _scale_seen(image: Image.Image, seen: _Seen) -> NDArray[np.uint8]:
+    """Return the pixels after a scaling of the whole image.
+
+    Pillow scales across, rounds, and scales down (see `_HIGHEST`), by weights that depend on the
+    whole sizes. So the rows that are read later are scaled over the whole width, and the columns
+    that are seen over the whole height, in which the other rows are empty.
+    """
+    step = image.height / seen.height
+    reach = _LANCZOS_REACH * max(1.0, step) + 1
+    first = max(0, math.floor((seen.top + 0.5) * step - reach))
+    last = min(image.height, math.ceil((seen.top + seen.crop - 0.5) * step + reach))
+    rows = image.crop((0, first, image.width, last))
+    rows = rows.resize((seen.width, last - first), Image.Resampling.LANCZOS)
+    columns = Image.new("RGB", (seen.crop, image.height))
+    columns.paste(rows.crop((seen.left, 0, seen.left + seen.crop, last - first)), (0, first))
+    scaled = columns.resize((seen.crop, seen.height), Image.Resampling.LANCZOS)
+    return np.asarray(scaled.crop((0, seen.top, seen.crop, seen.top + seen.crop)))

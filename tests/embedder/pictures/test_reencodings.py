@@ -4,15 +4,23 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.pictures.decode import decode
-from embedder.pictures.delivery import Condition, Delivery, coarser_of, condition_of
+from embedder.pictures.delivery import (
+    Condition,
+    Delivery,
+    coarser_of,
+    condition_of,
+    recompress_as_jpeg,
+    recompress_as_webp,
+    scale,
+)
 from embedder.pictures.limits import ImageLimits
-from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
+from embedder.pictures.preprocess import CropRounding, Preprocessing, Resample, preprocess
 from embedder.pictures.reencodings import REENCODING_NAMES, condition_of_reencoding, reencode
 
 Encoder = Callable[..., bytes]
@@ -113,6 +121,32 @@ def test_a_re_encoding_is_what_the_re_encoded_file_would_be_as_a_probe(
     made = {reencoding.name: reencoding for reencoding in reencode(picture, RESIZING).usable}
     probe = decode(encoder(picture, "JPEG", quality=quality)).image
     assert np.array_equal(made[name].pixels, preprocess(probe, RESIZING))
+
+
+@given(
+    st.integers(150, 500),
+    st.integers(150, 500),
+    st.sampled_from(["floor", "half_even"]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=15, deadline=None)
+def test_what_the_model_sees_is_that_of_the_whole_picture_to_the_last_bit(
+    width: int, height: int, rounding: CropRounding, seed: int
+) -> None:
+    photographs = load_bundled_photographs()
+    image = photographs[seed % len(photographs)].image.resize((width, height))
+    model = Preprocessing(None, None, crop_size=60, crop_rounding=rounding)
+    wholes = {
+        "jpeg95": recompress_as_jpeg(image, 95),
+        "jpeg60": recompress_as_jpeg(image, 60),
+        "webp80": recompress_as_webp(image, 80),
+        "scaled90": scale(image, 0.9),
+        "scaled75": scale(image, 0.75),
+        "scaled50": scale(image, 0.5),
+    }
+    found = {each.name: each.pixels for each in reencode(image, model).usable}
+    for name, whole in wholes.items():
+        np.testing.assert_array_equal(found[name], preprocess(whole, model), name)
 
 
 def test_crops_take_their_share_off_two_sides_that_meet() -> None:

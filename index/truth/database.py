@@ -27,7 +27,6 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -49,9 +48,9 @@ from index.truth.postgresql import (
     SECRETS,
     UNLIMITED,
     WRITES,
+    SingleMessages,
     create_postgresql_engine,
     create_single_engine,
-    fetch_alone,
     is_postgresql,
     name_failure,
     parse_url,
@@ -73,6 +72,7 @@ from index.truth.sqlite import (
     BUSY_TIMEOUT_SECONDS,
     Access,
     FileStamp,
+    SingleReads,
     choose_access,
     create_sqlite_engine,
 )
@@ -128,6 +128,11 @@ class Database:
         self._refuses = refuses
         self._stamp = stamp
         self._sound_until = 0.0
+        self._single = (
+            SingleReads(engine)
+            if engine.dialect.name == "sqlite"
+            else SingleMessages(engine, options)
+        )
         # SQLite lets a second writer sleep and poll. Within one process a lock is faster.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
 
@@ -208,7 +213,7 @@ class Database:
     def read_row(self, query: str) -> Sequence[Any]:
         """Return the only row of a query, read in a transaction of its own, in the driver's types.
 
-        For the question that every search asks: SQLite answers it in a fifth of the time of a
+        For the question that every search asks: SQLite answers it in a tenth of the time of a
         `read` block, PostgreSQL in one round trip.
 
         Raises:
@@ -218,24 +223,12 @@ class Database:
         self._require_unchanged()
         driver = self._engine.dialect.loaded_dbapi
         try:
-            connection = self._engine.raw_connection()
+            return self._single.fetch_row(query)
         except PoolTimeout as err:
             raise DatabaseBusy("every connection is in use") from err
-        try:
-            (row,) = self._fetch_alone(connection.cursor(), query)
         except driver.Error:
-            connection.invalidate()
-        else:
-            connection.close()
-            return row
-        with self.read() as conn:  # over a new connection, or to name the failure
-            return conn.exec_driver_sql(query).one()._tuple()
-
-    def _fetch_alone(self, cursor: DBAPICursor, query: str) -> Sequence[Sequence[Any]]:
-        if self.dialect == "postgresql":
-            return fetch_alone(cursor, query, self._options)
-        cursor.execute(query)
-        return cursor.fetchall()
+            with self.read() as conn:  # over another connection, or to name the failure
+                return conn.exec_driver_sql(query).one()
 
     @contextmanager
     def write(self, *, unlimited: bool = False) -> Iterator[Connection]:
@@ -389,6 +382,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        self._single.close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:

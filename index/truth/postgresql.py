@@ -10,7 +10,7 @@ works; only prepared statements do not, and they are off where a pooler is notic
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, make_url
@@ -198,15 +198,33 @@ def _beginnings(options: DatabaseOptions) -> Mapping[tuple[bool, bool], str]:
     }
 
 
-def fetch_alone(cursor: Any, query: str, options: DatabaseOptions) -> list[tuple[Any, ...]]:  # noqa: ANN401 -- psycopg's
-    """Return the rows of a query that takes no parameters, in a read transaction of its own. It
-    begins and ends in the same message, so it costs one round trip.
-    """
-    begin = _beginnings(options)[False, False]
-    cursor.execute(f"{begin}; {query}; COMMIT")
-    while cursor.description is None:
-        cursor.nextset()
-    return list(cursor.fetchall())
+class SingleMessages:
+    """Read transactions of one statement, each of them one message. For any thread."""
+
+    def __init__(self, engine: Engine, options: DatabaseOptions) -> None:
+        self._engine = engine
+        self._begin = _beginnings(options)[False, False]
+
+    def fetch_row(self, query: str) -> Sequence[Any]:
+        """Return the only row of a query that takes no parameters.
+
+        Raises psycopg's errors, and SQLAlchemy's if every connection is in use.
+        """
+        connection = self._engine.raw_connection()
+        try:
+            cursor: Any = connection.cursor()
+            cursor.execute(f"{self._begin}; {query}; COMMIT")
+            while cursor.description is None:
+                cursor.nextset()
+            (row,) = cursor.fetchall()
+        except BaseException:
+            connection.invalidate()
+            raise
+        connection.close()
+        return tuple(row)
+
+    def close(self) -> None:
+        """Do nothing: the connections are those of the pool."""
 
 
 def _milliseconds(seconds: float) -> int:

@@ -11,17 +11,21 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, QueuePool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from index.errors import DatabaseUnavailable, NoData
 from index.jsontext import canonical_json
 from index.truth.postgresql import WRITES
+from index.truth.statements import fetch_rows
 
 # An ingest holds SQLite's only write lock for the milliseconds of a batch, so a wait of half a
 # minute means that something hangs.
@@ -123,6 +127,41 @@ def create_sqlite_engine(path: Path, access: Access) -> Engine:
     return engine
 
 
+class SingleReads:
+    """Statements that are read transactions of their own, over connections beside the pool: taking
+    one from the pool and giving it back takes longer than the statement. For any thread.
+
+    As many connections are kept as threads have ever asked at the same moment.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._idle: deque[tuple[PoolProxiedConnection, DBAPICursor]] = deque()
+
+    def fetch_row(self, query: str) -> Sequence[Any]:
+        """Return the only row of a query that takes no parameters. Raises the driver's errors."""
+        try:
+            connection, cursor = self._idle.pop()
+        except IndexError:
+            connection = self._engine.raw_connection()
+            connection.detach()
+            cursor = connection.cursor()
+        try:
+            cursor.execute(query)
+            (row,) = cursor.fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append((connection, cursor))
+        return row
+
+    def close(self) -> None:
+        """Close the connections."""
+        while self._idle:
+            connection, _ = self._idle.pop()
+            connection.close()
+
+
 def _has_content(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
@@ -175,4 +214,7 @@ def _begin(conn: Connection) -> None:
     if conn.info.get(WRITES) is not writes:
         conn.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
         conn.info[WRITES] = writes
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if writes:
+        conn.exec_driver_sql("BEGIN IMMEDIATE")
+    else:  # begins each question; it fails only where the connection is gone
+        fetch_rows(conn, "BEGIN")

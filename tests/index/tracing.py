@@ -9,11 +9,14 @@ from sqlalchemy import event
 
 from index.truth.database import Database
 
-PING = "SELECT 1"  # how a pool looks whether a connection is still there
+PING = ";"  # how SQLAlchemy looks whether a connection of psycopg is still there
 
 
 def trace_messages(database: Database) -> list[str]:
-    """Return a list that gets every message from now on but pings, from every connection."""
+    """Return a list that gets every message but pings, of each connection that is used after this.
+
+    SQLite keeps connections beside the pool: call it before anything else uses the database.
+    """
     messages: list[str] = []
 
     def listen(connection: Any, *_: object) -> None:

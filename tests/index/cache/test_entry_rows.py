@@ -207,22 +207,23 @@ def test_answers_show_what_sql_has_in_many_orders(
 
 
 def test_a_search_that_finds_nothing_new_is_one_message(
-    database: Database, live: LiveIndex, material: Any
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
 ) -> None:
+    messages, live = trace_messages(database), open_live()
     material.fill(database, "fakes", range(20))
     first = live.search(material.vector("probe"), 10)
-    messages = trace_messages(database)
+    messages.clear()
     assert live.search(material.vector("probe"), 10) == first
     assert len(messages) == 1
     assert HEAD in messages[0]
 
 
 def test_a_batch_reads_its_rows_with_one_statement(
-    database: Database, live: LiveIndex, material: Any
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
 ) -> None:
+    messages, live = trace_messages(database), open_live()
     material.fill(database, "fakes", range(40))
     live.refresh()
-    messages = trace_messages(database)
     questions = [Question(material.vector(name), 5, EVERYTHING) for name in range(30)]
     answers = live.search_all(questions)
     assert len([each for each in messages if "JOIN images" in each]) == 1

@@ -286,11 +286,12 @@ def test_an_empty_index_answers_and_can_be_written(
 
 
 def test_looking_for_news_where_there_is_none_is_one_small_select(
-    database: Database, live: LiveIndex, material: Any
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
 ) -> None:
+    messages, live = trace_messages(database), open_live()
     material.fill(database, "fakes", NAMES)
     live.refresh()
-    messages = trace_messages(database)
+    messages.clear()
     live.refresh()
     assert len(messages) == 1
     assert "change_counter" in messages[0]

@@ -328,10 +328,12 @@ class LiveIndex:
             InvalidVector, SnapshotCorrupt
 
         """
-        ids, similarities = self._nearest(
-            check_vector(vector, self.space.dimension)[None], k, exact
+        probe = check_vector(vector, self.space.dimension)
+        (best,) = rank_many(
+            self._current.view.parts, probe[np.newaxis], k, [NO_ENTRIES], exact=exact
         )
-        return ids[0], similarities[0]
+        assert best.similarities is not None
+        return best.ids, best.similarities
 
     def nearest_many(
         self, vectors: NDArray[np.float32], k: int, *, exact: bool = False
@@ -341,16 +343,12 @@ class LiveIndex:
 
         k is the number of live entries, if that is smaller. Raises like `nearest`.
         """
-        return self._nearest(check_vectors(list(vectors), self.space.dimension), k, exact)
-
-    def _nearest(
-        self, probes: NDArray[np.float32], k: int, exact: bool
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        probes = check_vectors(list(vectors), self.space.dimension)
         view = self._current.view
-        rankings = rank_many(view.parts, probes, k, [NO_ENTRIES] * len(probes), exact=exact)
+        found = rank_many(view.parts, probes, k, [NO_ENTRIES] * len(probes), exact=exact)
         shape = (len(probes), min(k, view.count))
         ids, similarities = np.empty(shape, np.int64), np.empty(shape, np.float64)
-        for row, ranking in enumerate(rankings):
+        for row, ranking in enumerate(found):
             ids[row], similarities[row] = ranking.ids, ranking.similarities
         return ids, similarities
 

@@ -78,15 +78,16 @@ def rank_many(
         SnapshotCorrupt
 
     """
-    parts = [part for part in parts if part.count]
-    k = min(k, sum(part.count for part in parts))
+    counts = [part.count for part in parts]
+    parts = [part for part, count in zip(parts, counts, strict=True) if count]
+    k = min(k, sum(counts))
     if not k:
         nothing = Ranking(np.empty(0, np.int64), np.empty(0, np.float64), exact=True)
         return [nothing] * len(probes)
     found: list[Ranking] = []
     for start in range(0, len(probes), PROBES_AT_ONCE):
         some = slice(start, start + PROBES_AT_ONCE)
-        found += _rank_some(parts, probes[some], k, firsts[some], exact=exact)
+        found += _rank_some(parts, probes[some], k, firsts[some], k, exact=exact)
     return found
 
 
@@ -95,41 +96,47 @@ def _rank_some(
     probes: NDArray[np.float32],
     k: int,
     firsts: Sequence[NDArray[np.int64]],
+    m: int,
     *,
     exact: bool,
-    m: int | None = None,
 ) -> list[Ranking]:
-    """See `rank_many`. At least m members of each part are compared for each probe."""
-    m = m or k
+    """See `rank_many`. At least m >= k members of each part are compared with each probe."""
     each_part = [_compare(part, probes, m, firsts, exact=exact) for part in parts]
     compared = each_part[0] if len(each_part) == 1 else _join(each_part)
     ids, similarities, floors = compared.ids, compared.similarities, compared.floors
     behind = _mark_behind(ids, firsts)
-    order = np.lexsort((ids, -similarities, behind))[:, :k]  # (p, k)
-    rows = np.arange(len(probes))[:, np.newaxis]
-    ids, similarities = ids[rows, order], similarities[rows, order]
+    order = np.lexsort((ids, -similarities) if behind is None else (ids, -similarities, behind))
+    places = np.arange(len(probes))[:, np.newaxis], order[:, :k]
+    ids, similarities = ids[places], similarities[places]  # (p, k)
     rankings = [
         Ranking(*each) for each in zip(ids, similarities, compared.exact.tolist(), strict=True)
     ]
-    # Something as good may have been left out, unless an entry that comes first is the last.
-    is_open = (floors > -np.inf) & (similarities[:, -1] <= floors)
-    again = np.flatnonzero(is_open & behind[rows, order][:, -1]).tolist()
+    if floors is None:
+        return rankings
+    # Something as good may have been left out, unless the last is one of those that come first.
+    is_open = (similarities[:, -1] <= floors) & (floors > -np.inf)
+    if behind is not None:
+        is_open &= behind[places][:, -1]
+    again = np.flatnonzero(is_open).tolist()
     if again:
-        more = _rank_some(
-            parts, probes[again], k, [firsts[i] for i in again], exact=exact, m=m * WIDENING
-        )
+        firsts, m = [firsts[row] for row in again], m * WIDENING
+        more = _rank_some(parts, probes[again], k, firsts, m, exact=exact)
         for row, ranking in zip(again, more, strict=True):
             rankings[row] = ranking
     return rankings
 
 
-def _mark_behind(ids: NDArray[np.int64], firsts: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
-    """Return whether each entry id (p, c) is not among those that come first for its probe."""
-    behind = np.ones(ids.shape, np.bool_)
-    for row, first in enumerate(firsts):
-        if len(first):
-            behind[row] = np.isin(ids[row], first, invert=True)
-    return behind
+def _mark_behind(
+    ids: NDArray[np.int64], firsts: Sequence[NDArray[np.int64]]
+) -> NDArray[np.bool_] | None:
+    """Return whether each entry id (p, c) is not among those that come first for its probe; None if
+    nothing comes first.
+    """
+    if not any(map(len, firsts)):
+        return None
+    return np.array(
+        [np.isin(row, first, invert=True) for row, first in zip(ids, firsts, strict=True)]
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +147,7 @@ class _Compared:
 
     ids: NDArray[np.int64]
     similarities: NDArray[np.float64]
-    floors: NDArray[np.float32]
+    floors: NDArray[np.float64] | None
     exact: NDArray[np.bool_]
 
 
@@ -155,28 +162,37 @@ def _compare(
     """Compare the candidates of a part, and those of its members that come first, in float64."""
     proposed = part.segment.candidates(probes, m, part.live, exact=exact)
     positions = proposed.positions
-    if any(len(first) for first in firsts):
-        rows = [
-            np.union1d(row[row >= 0], part.members_among(part.segment.find(first)))
-            for row, first in zip(positions, firsts, strict=True)
-        ]
-        positions = np.full((len(rows), max(map(len, rows))), -1, np.int64)
-        for row, each in zip(positions, rows, strict=True):
-            row[: len(each)] = each
+    if any(map(len, firsts)):
+        positions = _add_members(part, positions, firsts)
     return _Compared(
         part.segment.ids[positions],
-        _measure_many(part, positions, probes),
+        _measure_all(part, positions, probes),
         proposed.floors,
         proposed.exact,
     )
 
 
+def _add_members(
+    part: Part, positions: NDArray[np.int64], firsts: Sequence[NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Return positions (p, c) with those of each probe's own entries, where they are members."""
+    rows = [
+        np.union1d(row[row >= 0], part.members_among(part.segment.find(first)))
+        for row, first in zip(positions, firsts, strict=True)
+    ]
+    joined = np.full((len(rows), max(map(len, rows))), -1, np.int64)
+    for row, each in zip(joined, rows, strict=True):
+        row[: len(each)] = each
+    return joined
+
+
 def _join(each_part: Sequence[_Compared]) -> _Compared:
     """Return what was compared in several parts as one."""
+    floors = [each.floors for each in each_part if each.floors is not None]
     return _Compared(
         np.concatenate([each.ids for each in each_part], axis=1),
         np.concatenate([each.similarities for each in each_part], axis=1),
-        np.max([each.floors for each in each_part], axis=0),
+        np.max(floors, axis=0) if floors else None,
         np.all([each.exact for each in each_part], axis=0),
     )
 
@@ -209,7 +225,7 @@ def measure(
     return found
 
 
-def _measure_many(
+def _measure_all(
     part: Part, positions: NDArray[np.int64], probes: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Return the cosine similarities (p, c) of each probe (p, d) with the entries at its own

@@ -155,7 +155,7 @@ class SealedSegment:
         """
         proposed = _propose(tuned, probes, m, live, all_lists=all_lists)  # (p, c)
         chosen = choose_best(self.rows, proposed, probes, m)
-        found = Candidates.without_floor(chosen, exact=False)
+        found = Candidates(chosen, None, np.zeros(len(chosen), np.bool_))
         (few,) = (chosen[:, m - 1] < 0).nonzero()
         if not len(few):
             return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,29 +31,28 @@ class Candidates:
     has fewer than c.
 
     `floors` (p,) bound what was compared and left out: none of it has a larger cosine similarity.
-    `exact` (p,): every live position was compared.
+    None: nothing was left out that could be among those wanted. `exact` (p,): every live position
+    was compared.
     """
 
     positions: NDArray[np.int64]
-    floors: NDArray[np.float32]
+    floors: NDArray[np.float64] | None
     exact: NDArray[np.bool_]
-
-    @classmethod
-    def without_floor(cls, positions: NDArray[np.int64], *, exact: bool) -> Self:
-        """Return candidates (p, c) beside which nothing was left out that could be better."""
-        floors = np.empty(len(positions), np.float32)
-        floors.fill(-np.inf)
-        is_exact = np.zeros(len(positions), np.bool_)
-        is_exact.fill(exact)
-        return cls(positions, floors, is_exact)
 
     def replace(self, probes: NDArray[np.int64], others: Candidates) -> Candidates:
         """Return these candidates with those of some probes (q,) replaced by others."""
-        width = max(self.positions.shape[1], others.positions.shape[1])
-        replaced = Candidates(pad(self.positions, width), self.floors.copy(), self.exact.copy())
-        replaced.positions[probes] = pad(others.positions, width)
-        replaced.floors[probes], replaced.exact[probes] = others.floors, others.exact
-        return replaced
+        positions = pad(self.positions, others.positions.shape[1])
+        positions[probes] = pad(others.positions, positions.shape[1])
+        floors, exact = floors_of(self), self.exact.copy()
+        floors[probes], exact[probes] = floors_of(others), others.exact
+        return Candidates(positions, floors, exact)
+
+
+def floors_of(candidates: Candidates) -> NDArray[np.float64]:
+    """Return the floors (p,) of candidates, -inf where nothing better was left out."""
+    if candidates.floors is not None:
+        return candidates.floors.copy()
+    return np.full(len(candidates.positions), -np.inf)
 
 
 # Returns, for each position (n,) of a segment, whether it is selected. Equal criteria select the
@@ -125,7 +124,7 @@ def scan(rows: Rows, probes: NDArray[np.float32], m: int, live: Marks | None) ->
         )
         positions[positions >= 0] += start
         best.add(positions, similarities)
-    return best.candidates(rounding_slack(probes.shape[1], rows.form), exact=True)
+    return best.candidates(rounding_slack(probes.shape[1], rows.form))
 
 
 def scan_at(
@@ -139,7 +138,7 @@ def scan_at(
         some = positions[start : start + CHUNK]
         places, similarities = find_best(rows.take(some), probes, min(m + 1, len(some)), None)
         best.add(some[places], similarities)
-    return best.candidates(rounding_slack(probes.shape[1], rows.form), exact=True)
+    return best.candidates(rounding_slack(probes.shape[1], rows.form))
 
 
 def choose_best(
@@ -155,11 +154,14 @@ def choose_best(
         return proposed
     positions, similarities = rows.find_best_at(proposed, probes, keep)
     slack = 2 * rounding_slack(probes.shape[1], rows.form)
-    is_tied = similarities[:, m - 1] - similarities[:, -1] <= slack
-    (tied,) = (is_tied & (positions[:, m - 1] >= 0)).nonzero()
-    if len(tied):
-        positions = pad(positions, proposed.shape[1])
-        positions[tied] = proposed[tied]
+    gaps = similarities[:, m - 1] - similarities[:, -1]
+    if gaps.min() > slack:
+        return positions
+    tied = np.flatnonzero((gaps <= slack) & (positions[:, m - 1] >= 0))
+    if not len(tied):
+        return positions
+    positions = pad(positions, proposed.shape[1])
+    positions[tied] = proposed[tied]
     return positions
 
 
@@ -191,11 +193,12 @@ class _Best:
             similarities = np.take_along_axis(similarities, order, axis=1)
         self._positions, self._similarities = positions, similarities
 
-    def candidates(self, slack: float, *, exact: bool) -> Candidates:
-        found = Candidates.without_floor(self._positions, exact=exact)
+    def candidates(self, slack: float) -> Candidates:
+        is_exact = np.ones(len(self._positions), np.bool_)
         if self._positions.shape[1] < self._count:
-            return found
-        return Candidates(found.positions[:, :-1], self._similarities[:, -1] + slack, found.exact)
+            return Candidates(self._positions, None, is_exact)
+        floors = self._similarities[:, -1].astype(np.float64) + slack
+        return Candidates(self._positions[:, :-1], floors, is_exact)
 
 
 def rounding_slack(dimension: int, form: np.dtype[Any] = STORED) -> float:

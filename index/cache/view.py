@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -59,7 +60,7 @@ class Part:
         return np.flatnonzero(~marks if self.live is None else self.live.marks & ~marks)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class View:
     """`generation` is the number of the last change in it, `digest` the set digest of its
     members.
@@ -85,7 +86,7 @@ class View:
         growing = GrowingSegment.empty(dimension, sealed.words, sealed.rows.form)
         return cls(generation, digest, sealed, live, growing, None)
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Part, Part]:
         return Part(self.sealed, self.sealed_live), Part(self.growing, self.growing_live)
 

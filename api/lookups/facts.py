@@ -4,7 +4,6 @@ the embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,15 +16,20 @@ from index.calibration.for_probe import ProbeCalibration
 from index.calibration.ratios import MIN_SOURCES
 from index.calibration.reading import get_named_corpora
 from index.calibration.standing import Applied, Calibrations, Standing
+from index.truth.changes import Head
 from index.truth.computations import Computation, find_computations
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import has_embedded
+from index.truth.database import Database
 from index.truth.remembered import Remembered
 from index.truth.spaces import Space
 
 
 class OpenedProduct(Protocol):
     """What the facts are read with. `api.lineup.Lineup` is one."""
+
+    @property
+    def database(self) -> Database: ...
 
     @property
     def space(self) -> Space: ...
@@ -56,21 +60,19 @@ class Facts:
 
 
 def read_facts(
-    conn: Connection,
     product: OpenedProduct,
-    state: Hashable,
+    head: Head,
     query: LookupQuery,
     condition: Condition | None,
     found: Found,
 ) -> Facts:
     """Return the facts of a search for a probe delivered in the way `condition`.
 
-    `query` names its false-match rate. `state` is that of the database in this transaction: what
-    was read in the same state is remembered.
+    `query` names its false-match rate. `head` is that of the change log when it was searched: what
+    was read at the same head is remembered. So a commit that changes a fact moves the head.
     """
     names = query.filter.corpora
     key = (
-        "facts",
         None if names is None else frozenset(names),
         restricts_only_corpora(query.filter),
         query.false_match_rate,
@@ -78,26 +80,29 @@ def read_facts(
         found.searched_fakes,
         found.listed.generation,
     )
-    return product.remembered.get(
-        state, key, lambda: _read_facts(conn, product, state, query, condition, found)
-    )
+
+    def read() -> Facts:
+        with product.database.read() as conn:
+            return _read_facts(conn, product, head, query, condition, found)
+
+    return product.remembered.get(head, key, read)
 
 
 def _read_facts(
     conn: Connection,
     product: OpenedProduct,
-    state: Hashable,
+    head: Head,
     query: LookupQuery,
     condition: Condition | None,
     found: Found,
 ) -> Facts:
     space, names, remembered = product.space, query.filter.corpora, product.remembered
-    standing = remembered.get(state, "standing", lambda: Standing.read(conn, space))
+    standing = remembered.get(head, Standing, lambda: Standing.read(conn, space))
     calibration, uncalibrated = _apply_calibration(
         conn, product.calibrations, standing, query, condition, found.searched_fakes
     )
     has_known_reals = not uncalibrated or remembered.get(
-        state, "known reals", lambda: _has_known_reals(conn, space)
+        head, _has_known_reals, lambda: _has_known_reals(conn, space)
     )
     return Facts(
         calibration,

@@ -135,21 +135,13 @@ def look_up_all(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[Look
     limits = Limits.of(lineup)
     begun = [_begin(lineup, each, limits.false_match_rate) for each in prepared]
     asked = [question for each in begun for question in each.questions.asked]
-    results = iter(lineup.index.search_all(asked))
-    turns = [
-        (each, each.questions.read(list(islice(results, len(each.questions.asked)))))
-        for each in begun
-    ]
-    compared = [_compare(lineup, each, found) for each, found in turns]
-    with lineup.database.read() as connection:
-        state = object()
-        facts = [
-            read_facts(connection, lineup, state, each.query, each.probe.condition, found)
-            for each, found in turns
-        ]
+    head, results = lineup.index.search_at_head(asked)
+    remaining = iter(results)
     answers, rows = list[LookupAnswer](), list[NewLookup]()
-    for (each, found), geometry, known in zip(turns, compared, facts, strict=True):
-        assessed = _assess(limits, each, found, geometry, known)
+    for each in begun:
+        found = each.questions.read([*islice(remaining, len(each.questions.asked))])
+        facts = read_facts(lineup, head, each.query, each.probe.condition, found)
+        assessed = _assess(limits, each, found, _compare(lineup, each, found), facts)
         written = _write(lineup, limits, each, assessed)
         answers.append(written.answer)
         rows.append(_make_row(written, assessed))

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Row, Select, insert, select
 
 from index.errors import TruthDamaged, UnknownCalibration
 from index.jsontext import JSON, canonical_json
+from index.truth.changes import record_amendment
 from index.truth.computations import (
     COMPUTATION_COLUMNS,
     Computation,
@@ -178,6 +179,7 @@ def save_calibration(
     calibration_id: int = conn.execute(
         insert(calibrations).returning(calibrations.c.id), row
     ).scalar_one()
+    record_amendment(conn)
     return calibration_id
 
 
@@ -330,6 +332,8 @@ def add_delivered(
         space_id=space_id,
         computation_id=computation_id,
     )
+    if computation is not None and computation.check is not None:
+        record_amendment(conn)  # the check may be new
     return frozenset((image_id, condition) for image_id, condition in inserted)
 
 

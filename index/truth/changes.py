@@ -130,10 +130,11 @@ def record_removals(conn: Connection, entry_ids: Sequence[int]) -> None:
 
 def record_amendment(conn: Connection) -> None:
     """Record that this transaction changes what answers show, though no entry may be added or
-    removed: the setting `keep` of a corpus, its removal, or facts of an image that were not known.
+    removed: the setting `keep` of a corpus, its removal, facts of an image that were not known, a
+    calibration, or the check of a precision.
 
-    Who holds rows of entries in memory reads them again after the commit. Call it last, like all
-    that takes the lock of the change log.
+    Who holds any of that in memory reads it again after the commit. Call it last, like all that
+    takes the lock of the change log.
     """
     conn.execute(update(change_counter).values(amendments=change_counter.c.amendments + 1))
 
@@ -142,8 +143,8 @@ class Head(NamedTuple):
     """The newest state that a transaction sees: the number of the last change, 0 before the first
     one; the number of amendments; and whether a removed corpus still has entries.
 
-    Between two equal heads, every entry that is a member of a space stays one, and answers show the
-    same of it.
+    Between two equal heads, every entry that is a member of a space stays one, answers show the
+    same of it, and calibrations and corpora with entries are the same.
     """
 
     last: int

@@ -117,6 +117,8 @@ def has_embedded(
     conn: Connection, space: Space, corpus_ids: Sequence[int], at_least: int = 1
 ) -> bool:
     """Return whether these corpora have so many live entries with an embedding in a space."""
+    if not corpus_ids:
+        return False  # the query would read every entry
     query = select(entries.c.id).limit(at_least)
     return len(conn.execute(_restrict(query, conn, space, corpus_ids)).all()) == at_least
 

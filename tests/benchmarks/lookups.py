@@ -2,9 +2,12 @@
 20000]`.
 
 One process, SQLite, vectors of the built-in model's dimension. The peer is FAISS's own exact search
-among the same known fakes. Measured are Lineup's search, a stored look-up without a calibration and
-with one, and look-ups of an image without and with its ten re-encodings. Prints milliseconds (p50,
-p95), whether the neighbours are FAISS's, and the cost of a calibration.
+among the same known fakes. Measured are Lineup's search; stored look-ups of an embedding, of an
+embedding with a perceptual hash, and of an ingested image by its sha256, without a calibration and
+with one; and look-ups of an image without and with its ten re-encodings. Prints milliseconds (p50,
+p95), the statements that a look-up sends to the database, whether the neighbours are FAISS's, and
+the cost of a calibration. `--folder` names where the database is made: a look-up waits for its disk
+once. `--no-images` leaves out the look-ups of images.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+from sqlalchemy import select
 
 from api.calibrations.measuring import measure_and_save
 from api.calibrations.request import CalibrationRequest
@@ -36,8 +40,10 @@ from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.filters import Filter
 from index.truth.images import ImageFacts
+from index.truth.schema import images
 from tests.benchmarks.filling import fill
 from tests.benchmarks.vectors import clustered
+from tests.index.tracing import trace_messages
 
 K, LOOKUPS, IMAGES, BATCH = 10, 200, 20, 5000
 FAKES = Filter(kind=CorpusKind.KNOWN_FAKE)
@@ -105,14 +111,31 @@ def make_images(count: int) -> list[bytes]:
     return files
 
 
+def list_requests(lineup: Lineup, probes: np.ndarray) -> dict[str, list[LookupRequest]]:
+    """Return look-ups without an image, by what they are of."""
+    embeddings, rng = make_requests(lineup, probes), np.random.default_rng(2)
+    hashes = [{"pdq_hash": rng.bytes(32).hex(), "pdq_quality": 90} for _ in embeddings]
+    with lineup.database.read() as connection:
+        query = select(images.c.sha256).where(images.c.id % 97 == 5).limit(len(probes))
+        sha256s = connection.execute(query).scalars().all()
+    return {
+        "an embedding": embeddings,
+        "an embedding and a hash": [
+            request.model_copy(update=hashed)
+            for request, hashed in zip(embeddings, hashes, strict=True)
+        ],
+        "a sha256": [LookupRequest(sha256=each, k=K) for each in sha256s],
+    }
+
+
 def show_lookups(lineup: Lineup, probes: np.ndarray, pictures: Sequence[bytes], when: str) -> None:
-    prepared = make_requests(lineup, probes)
-    print_times(
-        f"look-up of an embedding, stored, {when}",
-        lambda turn: look_up_request(lineup, prepared[turn]),
-        LOOKUPS,
-    )
-    for stability in (False, True):
+    for of, requests in list_requests(lineup, probes).items():
+        print_times(
+            f"look-up of {of}, stored, {when}",
+            lambda turn, requests=requests: look_up_request(lineup, requests[turn]),
+            LOOKUPS,
+        )
+    for stability in (False, True) if pictures else ():
         query = LookupQuery(k=K, stability=stability)
         what = f"look-up of an image{', ten re-encodings' if stability else ''}, stored, {when}"
         print_times(
@@ -126,22 +149,28 @@ def main() -> None:
     )
     parser.add_argument("--n", type=int, default=100_000, help="known fakes")
     parser.add_argument("--reals", type=int, default=20_000, help="known-real images")
+    parser.add_argument("--folder", type=Path, help="where the database is made")
+    parser.add_argument("--no-images", action="store_true", help="without look-ups of images")
     options = parser.parse_args()
     print(
         f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"faiss {faiss.__version__}"
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         info = Embedder.load("builtin", device="cpu").info
         vectors = clustered(options.n, info.dimension)
         fill(Path(folder) / "lineup.db", vectors.blocks(), info.dimension, space=make_space(info))
         with Lineup.open(Settings(data_dir=Path(folder), device="cpu")) as lineup:
             add_reals(lineup, clustered(options.reals, info.dimension, seed=1).rows())
             lineup.index.settle()
-            measure(lineup, vectors.rows(), clustered(options.n, info.dimension).probes(LOOKUPS))
+            pictures = [] if options.no_images else make_images(IMAGES)
+            probes = clustered(options.n, info.dimension).probes(LOOKUPS)
+            measure(lineup, vectors.rows(), probes, pictures)
 
 
-def measure(lineup: Lineup, rows: np.ndarray, probes: np.ndarray) -> None:
+def measure(
+    lineup: Lineup, rows: np.ndarray, probes: np.ndarray, pictures: Sequence[bytes]
+) -> None:
     peer = faiss.IndexFlatIP(rows.shape[1])
     peer.add(rows)
     expected = peer.search(probes, K)[1]
@@ -153,7 +182,6 @@ def measure(lineup: Lineup, rows: np.ndarray, probes: np.ndarray) -> None:
     print_times(
         "Lineup's index alone", lambda turn: lineup.index.search(probes[turn], K, FAKES), LOOKUPS
     )
-    pictures = make_images(IMAGES)
     show_lookups(lineup, probes, pictures, "not calibrated")
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     measure_and_save(
@@ -169,7 +197,9 @@ def measure(lineup: Lineup, rows: np.ndarray, probes: np.ndarray) -> None:
         f"calibration of images as they are: {seconds:.1f} s, {more:,.0f} MiB above the last peak"
     )
     show_lookups(lineup, probes, pictures, "calibrated")
+    messages = trace_messages(lineup.database)
     answer = look_up_request(lineup, make_requests(lineup, probes[:1])[0])
+    print("messages to the database:", [" ".join(each.split()[:3]) for each in messages])
     print(json.dumps([each.words for each in answer.statements], indent=1))
 
 

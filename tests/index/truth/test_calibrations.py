@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from index.calibration.reading import SourceNumbers, draw_rows, get_named_corpora, read_population
 from index.errors import CorpusKindConflict, TruthDamaged, UnknownCalibration, UnknownCorpus
@@ -25,14 +25,15 @@ from index.truth.calibrations import (
     save_calibration_after,
     save_calibration_of_job,
 )
-from index.truth.computations import Computation
+from index.truth.changes import Head, read_head
+from index.truth.computations import Computation, PrecisionCheck
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.coverage import count_embedded, has_embedded, list_embedded_image_ids
 from index.truth.database import Database
 from index.truth.entries import remove_entry
 from index.truth.jobs import JobKind, create_job
 from index.truth.perceptual import PerceptualHash
-from index.truth.schema import calibrations
+from index.truth.schema import calibrations, entries
 
 COMPUTED = Computation("cuda", "float16")
 NOTHING_ASKED = CalibrationScope(asked={})
@@ -153,6 +154,35 @@ def test_a_delivered_embedding_is_stored_once_and_what_is_missing_is_known(
     assert found.image_ids.tolist() == [a]
     assert np.array_equal(found.vectors, [material.vector("a75")])
     assert found.logits.tolist() == [1.5]
+
+
+def test_what_answers_say_of_calibrations_and_checks_moves_the_head_of_the_log(
+    database: Database, material: Any
+) -> None:
+    def head() -> Head:
+        with database.read() as conn:
+            return read_head(conn)
+
+    def deliver(condition: str, computation: Computation | None) -> None:
+        with database.write() as conn:
+            new = [(image_id, condition, material.vector("a"), 0.5)]
+            add_delivered(conn, material.space, new, computation)
+
+    with database.write() as conn:
+        ensure_corpus(conn, "fakes", CorpusKind.KNOWN_FAKE)
+        (added,) = add_entries(conn, "fakes", material.space, [material.entry("a")])
+        image_id = conn.execute(
+            select(entries.c.image_id).where(entries.c.id == added.entry_id)
+        ).scalar_one()
+    before = head()
+    deliver("jpeg", COMPUTED)
+    assert head() == before
+    deliver("webp", Computation(*COMPUTED[:2], PrecisionCheck(27, 0.9999, 0.1)))
+    checked = head()
+    assert checked == before._replace(amendments=before.amendments + 1)
+    with database.write() as conn:
+        save_calibration(conn, material.space, 0, NOTHING_ASKED, {})
+    assert head() == before._replace(amendments=before.amendments + 2)
 
 
 def test_corpora_are_taken_by_their_kind_and_no_other(database: Database, material: Any) -> None:

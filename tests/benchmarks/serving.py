@@ -153,18 +153,22 @@ def measure(
     connections: int,
     seconds: float,
     make_client: Callable[[int], Client] = Client,
+    slow: Sequence[bytes] = (),
 ) -> Round:
-    """Send bodies over some connections at the same time; each goes to one worker."""
+    """Send bodies over some connections at the same time; each goes to one worker. `slow` are sent
+    over one more connection, and not measured.
+    """
     clients = [make_client(ports[number % len(ports)]) for number in range(connections)]
     started = time.perf_counter()
-    with ThreadPoolExecutor(connections) as threads:
+    with ThreadPoolExecutor(connections + 1) as threads:
+        beside = threads.submit(Client(ports[0]).run, slow, started + seconds) if slow else None
         running = [
             threads.submit(
                 each.run, [*requests[7 * number :], *requests[: 7 * number]], started + seconds
             )
             for number, each in enumerate(clients)
         ]
-    for each in running:
+    for each in [*running, *([beside] if beside else [])]:
         each.result()
     took = time.perf_counter() - started
     times = [each for client in clients for each in client.seconds]
@@ -254,6 +258,11 @@ def prepare(folder: Path, n: int) -> dict[str, tuple[list[bytes], list[str]]]:
         }
 
 
+def make_slow(requests: Sequence[bytes]) -> list[bytes]:
+    """Return the same questions, each to compare every entry."""
+    return [json.dumps(json.loads(each) | {"exact": True}).encode() for each in requests]
+
+
 def check(bodies: Sequence[bytes], expected: Sequence[str], database: Path) -> int:
     """Return how many answers were read, each the one that was computed in process, and stored."""
     answers = [json.loads(each) for each in bodies]
@@ -281,6 +290,9 @@ def main() -> None:
         choices=CLIENTS,
         default="bare",
         help="bare: a socket, which costs nearly nothing; httpx: what programs use",
+    )
+    parser.add_argument(
+        "--slow", action="store_true", help="one more connection asks Lineup for exact searches"
     )
     parser.add_argument("--kinds", nargs="*", help="of look-ups; all without it")
     parser.add_argument("--serve-nothing", type=int, metavar="PORT", help=argparse.SUPPRESS)
@@ -329,7 +341,12 @@ def show(
     for number in range(options.rounds + 1):  # the first one is a warm-up
         for name, ports in (("empty", empty), ("lineup", lineup)):
             measured = measure(
-                ports, requests, connections, options.seconds, CLIENTS[options.client]
+                ports,
+                requests,
+                connections,
+                options.seconds,
+                CLIENTS[options.client],
+                make_slow(requests) if options.slow and ports is lineup else (),
             )
             if number:
                 rounds[name].append(measured)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck
 from index.truth.database import Database
 from index.truth.lookups import get_lookup
+from tests.clients import NO_BROWSER
 from tests.functional.nursery import SIGKILLED, Nursery
+from tests.functional.test_malformed_requests import server
 
 COMMITS = (Failpoint.BEFORE_COMMIT, Failpoint.AFTER_COMMIT)
 
@@ -69,3 +76,35 @@ def test_hundreds_of_kills_lose_nothing_that_was_acknowledged(
             kill_and_prove(nursery, url, tmp_path, failpoint, passing=chance.randrange(1, 60))
         for _ in range(2):
             kill_and_prove(nursery, url, tmp_path, None, seconds=chance.uniform(0.05, 0.6))
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("kill_after", [1, 10, 50, 200])
+def test_a_killed_server_has_stored_every_look_up_that_it_acknowledged(
+    tmp_path: Path, kill_after: int
+) -> None:
+    row = np.random.default_rng(1).standard_normal(192)
+    acknowledged: list[str] = []
+
+    def ask_until_it_is_gone(url: httpx.URL) -> None:
+        with httpx.Client(base_url=url, headers=NO_BROWSER, trust_env=False, timeout=60) as client:
+            while True:
+                answer = client.post("/v1/lookups", json=body)
+                assert answer.status_code == 201, answer.text
+                acknowledged.append(answer.json()["id"])
+                if len(acknowledged) == kill_after:
+                    os.kill(process, signal.SIGKILL)
+
+    with server(tmp_path / "data", decoding="threads") as (client, process):
+        model = client.get("/v1/models").json()["models"][0]
+        body = {
+            "embedding": (row / np.linalg.norm(row)).tolist(),
+            "embedding_space": model["embedding_space"],
+        }
+        with ThreadPoolExecutor(8) as threads:
+            asked = [threads.submit(ask_until_it_is_gone, client.base_url) for _ in range(8)]
+        assert all(isinstance(each.exception(), httpx.TransportError) for each in asked)
+    assert len(acknowledged) >= kill_after
+    with Database.open(f"sqlite:///{tmp_path}/data/lineup.db") as database, database.read() as conn:
+        for each in acknowledged:
+            assert get_lookup(conn, each).id == each

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 
 from embedder.copies.features import MAX_KEYPOINTS
 from embedder.decoding.picture import THUMBNAIL_PIXELS, DeliveredPicture, Picture, PictureOrder
@@ -59,7 +59,7 @@ def view_hashes_of(picture: Picture) -> tuple[ViewHash, ...]:
 
 
 def _box_of(box: views.Box | None) -> Box | None:
-    return None if box is None else Box(*astuple(box))
+    return None if box is None else Box(box.left, box.top, box.right, box.bottom)
 
 
 def describe_image(sha256: str, data: bytes, picture: Picture) -> ImageFacts:

@@ -89,6 +89,9 @@ class StoredFeatures:
 
         What must be decoded is decoded ahead. A file that is broken is logged and passed over.
         """
+        if not self.can_compare():
+            yield from (None for _ in sha256s)
+            return
         distinct = {sha256: self._begin(sha256) for sha256 in dict.fromkeys(sha256s)}
         try:
             for sha256 in sha256s:

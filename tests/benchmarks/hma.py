@@ -52,7 +52,7 @@ from tests.benchmarks.filling import fill
 from tests.benchmarks.vectors import clustered
 
 SIZES = ((512, 512), (1600, 1200), (4000, 3000))
-PICTURES = 12
+STORED_SIZE, PICTURES = (1600, 1200), 12
 SAME = {"identical", "near_duplicate", "edited_copy"}
 
 
@@ -107,7 +107,7 @@ def main() -> None:
     connections = [int(each) for each in options.connections.split(",")]
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        pictures = make_pictures(max(sizes))
+        pictures = make_pictures()
         if not (folder / "ready").exists():
             prepare(folder, options.n, pictures, Keep(options.keep))
         print(
@@ -127,15 +127,15 @@ def main() -> None:
             show_quality(engines, pictures)
 
 
-def make_pictures(size: Sequence[int]) -> list[Image.Image]:
-    """Return pictures of a size: windows of photographs that share nothing, under grain."""
+def make_pictures() -> list[Image.Image]:
+    """Return the pictures that both know: windows of photographs, which share nothing."""
     made, sources = list[Image.Image](), [each.image for each in load_bundled_photographs()]
     for number in range(PICTURES):
         source, quarter = sources[number % len(sources)], number // len(sources)
         width, height = source.width // 2, source.height // 2
         left, top = quarter % 2 * width, quarter // 2 * height
         window = source.crop((left, top, left + width, top + height))
-        shown = np.asarray(window.resize((size[0], size[1]), Image.Resampling.BICUBIC), np.int16)
+        shown = np.asarray(window.resize(STORED_SIZE, Image.Resampling.BICUBIC), np.int16)
         grain = np.random.default_rng(number).normal(0, 3, shown.shape[:2]).round()
         made.append(Image.fromarray((shown + grain[..., None]).clip(0, 255).astype(np.uint8)))
     return made

@@ -50,6 +50,7 @@ IMAGES_AT_ONCE = 64
 
 NO_IDS = np.empty(0, np.int64)
 NO_VIEWS = Views(None, ())
+_NO_ENTRIES: frozenset[int] = frozenset()
 # An entry id and its cosine similarity, None if the probe has no embedding.
 Found = tuple[int, float | None]
 # The checked probe (d,) of each question, None without an embedding.
@@ -315,7 +316,8 @@ def _neighbours(
     """Return some entries as neighbours, in the order of an answer unless they are in order."""
     if not some:
         return ()
-    question, same = search.question, frozenset(search.identical.tolist())
+    question = search.question
+    same = frozenset(search.identical.tolist()) if len(search.identical) else _NO_ENTRIES
     if question.probe_hash is None and not len(search.views) and not question.candidates:
         # No pictures are compared, so a ranking has the order of an answer already.
         return tuple([Neighbour(entries[i], nearness, i in same) for i, nearness in some])

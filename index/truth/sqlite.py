@@ -148,6 +148,7 @@ class SingleReads:
             cursor = connection.cursor()
         try:
             cursor.execute(query)
+            row: Sequence[Any]
             (row,) = cursor.fetchall()
         except BaseException:
             connection.close()

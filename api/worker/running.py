@@ -16,7 +16,6 @@ from api.calibrations.stored_pictures import PictureReader
 from api.calibrations.task import CalibrateTask
 from api.corpora.removing import finish_removing
 from api.errors import EarlierWeights, ServiceError
-from api.ingest.task import IngestTask
 from api.ingest.uploads import release
 from api.jobs.failures import JobDefect, Patience
 from api.jobs.leases import Leases, release_all, release_dead_workers
@@ -428,6 +427,8 @@ def find_shipped(lineup: Lineup) -> ShippedPhotographs | None:
 def _task(lineup: Lineup, job: Job, stop: threading.Event) -> AnyTask:
     match job.kind:
         case JobKind.INGEST:
+            from api.ingest.task import IngestTask  # noqa: PLC0415 -- pyarrow takes 30 MB, and a server may never ingest
+
             return IngestTask(
                 lineup.database,
                 lineup.space,

@@ -14,9 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.special import pdtrc
 
 from index.calibration.others import NOTHING, Pairs
 
@@ -53,6 +50,9 @@ class Clusters:
         apart = pairs.rows != pairs.columns
         if not apart.any():
             return
+        from scipy.sparse import coo_array  # noqa: PLC0415 -- takes a quarter of a second to load
+        from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 -- likewise
+
         ends = self._labels[pairs.rows[apart]], self._labels[pairs.columns[apart]]
         count = len(self._labels)
         graph = coo_array((np.ones(len(ends[0]), np.bool_), ends), shape=(count, count))
@@ -81,6 +81,8 @@ def find_hubs(nearest: NDArray[np.int64], count: int) -> Hubs:
     counts = np.bincount(nearest[nearest >= 0], minlength=count).astype(np.int64)  # (n,)
     if not count or not counts.any():
         return Hubs(counts, np.empty(0, np.int64), 0.0, 0.0, 0)
+    from scipy.special import pdtrc  # noqa: PLC0415 -- as above
+
     mean, deviation = float(counts.mean()), float(counts.std())
     limit = math.floor(mean + HUB_DEVIATIONS * deviation) + 1
     while count * pdtrc(limit - 1, mean) > HUB_CHANCE:  # expected entries with `limit` or more

@@ -21,7 +21,6 @@ from api.corpora.catalogue import (
     page_corpora,
     page_entries,
 )
-from api.corpora.export import export_corpus
 from api.corpora.json import AddedEntry, CorpusAnswer, CorpusPage, EntryAnswer, EntryPage, NewCorpus
 from api.corpora.removing import start_removing
 from api.fields import FreeJSON, Instant, PlainText
@@ -99,6 +98,8 @@ def export(name: CorpusName, lineup: Opened) -> FileResponse:
     """Returns all entries of one generation as a Parquet file. It can be ingested again wherever a
     model of the same embedding space is used.
     """
+    from api.corpora.export import export_corpus  # noqa: PLC0415 -- pyarrow, as in api.worker.running
+
     folder = Path(mkdtemp(prefix="lineup-export-"))
     try:
         export_corpus(lineup.database, lineup.space, name, folder / f"{name}.parquet")

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from api.lookups.json import LookupAnswer, NeighbourAnswer, ProbeLookup
     from api.lookups.replay_json import ReplayAnswer
     from api.lookups.request import LookupQuery
+    from api.settings import Settings
     from api.terminal.probes import ProbeFile
+    from embedder.decoding.picture import Decoders
 
 LookupId = Annotated[
     str,
@@ -236,11 +238,22 @@ def _look_up(
     ctx: typer.Context, probes: Iterable[ProbeFile], query: LookupQuery
 ) -> Iterator[ProbeLookup | FailedItem]:
     """Look up each probe; leave out the files of a folder that are no images."""
+    from api.decoding import open_decoders
+
+    settings = settings_of(ctx)
+    with open_decoders(settings) as decoders:
+        decoders.prepare()  # it starts beside what this process loads
+        yield from _look_up_with(decoders, settings, probes, query)
+
+
+def _look_up_with(
+    decoders: Decoders, settings: Settings, probes: Iterable[ProbeFile], query: LookupQuery
+) -> Iterator[ProbeLookup | FailedItem]:
     from api.fields import FailedItem
     from api.lineup import Lineup
     from api.lookups.lookup import look_up_files
 
-    with Lineup.open(settings_of(ctx)) as lineup:
+    with Lineup.open(settings, decoders=decoders) as lineup:
         for probe in probes:
             for result in look_up_files(lineup, [probe.path], query):
                 if not (isinstance(result, FailedItem) and probe.may_be_ignored(result.reason)):

@@ -36,6 +36,8 @@ DOING = {
     "remove": "removing",
     "backfill": "describing",
 }
+# What is done once all items are: it may take seconds.
+AFTERWARDS = dict.fromkeys(DOING, "bringing the index up to date") | {"calibrate": "measuring"}
 
 
 def suggest(ctx: typer.Context, *words: object) -> str:
@@ -147,8 +149,8 @@ def describe(job: Job) -> str:
     """Return what a job is doing, as the bar shows it."""
     if not job.listed:
         return f"job {job.id}: listing sources: {job.counts.found:,} found"
-    if job.kind == "calibrate" and job.counts.done == job.counts.found:
-        return f"job {job.id}: measuring"
+    if job.counts.found and job.counts.done == job.counts.found:
+        return f"job {job.id}: {AFTERWARDS[job.kind]}"
     return f"job {job.id}: {DOING[job.kind]}"
 
 

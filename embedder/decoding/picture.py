@@ -184,6 +184,13 @@ class Decoders(Protocol):
         """
         ...
 
+    def prepare(self) -> None:
+        """Start what the first picture would wait for, and wait for nothing.
+
+        For a command that will decode and has something else to load first.
+        """
+        ...
+
     @property
     def confinement(self) -> Confinement:
         """What bytes from outside are kept from."""

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections import deque
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from embedder.decoding.budget import Need, choose_budget, estimate_need
@@ -141,6 +142,16 @@ class ProcessDecoders:
             if self._failure is not None and not self._workers:
                 raise self._failure.with_traceback(None)
             return self._confinement or UNKNOWN
+
+    def prepare(self) -> None:
+        """Start a worker where there is none; see `Decoders`.
+
+        Where none can be started, the first picture says so.
+        """
+        with self._changed:
+            if not self._closed and not self._threads:
+                with suppress(DecodersUnavailable):
+                    self._start_thread()
 
     def find_workers(self) -> list[int]:
         """Return the process numbers of the workers that run."""

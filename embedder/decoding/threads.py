@@ -65,6 +65,9 @@ class ThreadDecoders:
         pool = self._urgent_pool if urgent else self._pool
         return pool.submit(make_picture, data, order)
 
+    def prepare(self) -> None:
+        """Do nothing: a thread starts at once."""
+
     def close(self) -> None:
         """Cancel what waits, and wait for what runs. May be called twice."""
         for pool in (self._pool, self._urgent_pool):

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from api.interpreter import NEW_OBJECTS, ROWS_TURN_SECONDS, SERVER_TURN_SECONDS, tuned_interpreter
+from api.interpreter import (
+    NEW_OBJECTS,
+    ROWS_TURN_SECONDS,
+    SERVER_TURN_SECONDS,
+    loading,
+    tuned_interpreter,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +54,17 @@ def test_what_is_finer_already_stays() -> None:
 
     with tuned_interpreter(SERVER_TURN_SECONDS), tuned_interpreter():
         assert current() == (NEW_OBJECTS * 2, pytest.approx(SERVER_TURN_SECONDS, rel=0.05))
+
+
+def test_no_cycles_are_searched_while_modules_load_and_what_they_leave_is_exempt() -> None:
+    before = gc.get_freeze_count()
+    with loading():
+        assert not gc.isenabled()
+    assert gc.get_freeze_count() == before, "nothing was loaded"
+
+    sys.modules.pop("wave", None)
+    with loading():
+        importlib.import_module("wave")
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > before
+    gc.unfreeze()

@@ -72,6 +72,8 @@ def test_a_listed_job_says_what_it_does(job: Job) -> None:
     assert describe(calibrating) == f"job {job.id}: embedding"
     embedded = replace(calibrating, counts=JobCounts(found=2, embedded=2))
     assert describe(embedded) == f"job {job.id}: measuring"
+    ingested = replace(embedded, kind=JobKind.INGEST)
+    assert describe(ingested) == f"job {job.id}: bringing the index up to date"
     assert set(progress.DOING) == {kind.value for kind in JobKind}
 
 

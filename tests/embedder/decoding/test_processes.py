@@ -245,6 +245,21 @@ def test_nothing_starts_before_the_first_picture() -> None:
     decoders.close()
 
 
+def test_a_worker_can_be_started_ahead_and_makes_the_first_picture() -> None:
+    decoders = ProcessDecoders(2)
+    try:
+        decoders.prepare()
+        decoders.prepare()
+        assert decoders.confinement.detail  # waits until a worker has started
+        (ahead,) = decoders.find_workers()
+        require_good(decoders)
+        assert decoders.find_workers() == [ahead]
+    finally:
+        decoders.close()
+    decoders.prepare()
+    assert decoders.find_workers() == []
+
+
 def test_there_must_be_a_worker() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         ProcessDecoders(0)

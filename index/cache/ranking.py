@@ -104,7 +104,7 @@ def _rank_some(
     each_part = [_compare(part, probes, m, firsts, exact=exact) for part in parts]
     compared = each_part[0] if len(each_part) == 1 else _join(each_part)
     ids, similarities, floors = compared.ids, compared.similarities, compared.floors
-    behind = _mark_behind(ids, firsts)
+    behind = _mark_behind(ids, similarities, firsts)
     order = np.lexsort((ids, -similarities) if behind is None else (ids, -similarities, behind))
     places = np.arange(len(probes))[:, np.newaxis], order[:, :k]
     ids, similarities = ids[places], similarities[places]  # (p, k)
@@ -127,16 +127,17 @@ def _rank_some(
 
 
 def _mark_behind(
-    ids: NDArray[np.int64], firsts: Sequence[NDArray[np.int64]]
+    ids: NDArray[np.int64],
+    similarities: NDArray[np.float64],
+    firsts: Sequence[NDArray[np.int64]],
 ) -> NDArray[np.bool_] | None:
-    """Return whether each entry id (p, c) is not among those that come first for its probe; None if
-    nothing comes first.
+    """Return whether each entry id (p, c) is not among those that come first for its probe, or
+    stands where there is none; None if nothing comes first.
     """
     if not any(map(len, firsts)):
         return None
-    return np.array(
-        [np.isin(row, first, invert=True) for row, first in zip(ids, firsts, strict=True)]
-    )
+    others = [np.isin(row, first, invert=True) for row, first in zip(ids, firsts, strict=True)]
+    return np.array(others) | (similarities == -np.inf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -173,6 +173,7 @@ class MappedRows:
             both = min(len(self.digests), len(other.digests))
             same = (self.digests[:both] == other.digests[:both]).all(axis=1)
             self._verified[:both] |= same & other._verified[:both]
+            self._all_verified = bool(self._verified.all())
 
     def verify(self) -> None:
         """Compare every block with its digest now, again if it was compared before.
@@ -196,7 +197,6 @@ class MappedRows:
         self._advise(unread, mmap.MADV_WILLNEED)
         self._verify(unread)
         self._advise(unread, mmap.MADV_DONTNEED)  # the rows are read through the other map
-        self._all_verified = bool(self._verified.all())
 
     def _verify(self, blocks: NDArray[np.int64]) -> None:
         for block in blocks[~self._verified[blocks]]:
@@ -206,6 +206,7 @@ class MappedRows:
                     self.path, f"the rows from {start} on do not have the sha256 that was written"
                 )
             self._verified[block] = True
+        self._all_verified = bool(self._verified.all())
 
     def _advise(self, blocks: NDArray[np.int64], advice: int) -> None:
         """Advise the system about the pages of one or more blocks."""

@@ -75,6 +75,19 @@ def test_only_a_block_that_is_read_is_checked_and_then_refused(tmp_path: Path) -
         mapped.chunk(0, 3 * BLOCK_ROWS)
 
 
+def test_no_row_is_compared_before_its_block_was_checked(tmp_path: Path) -> None:
+    rows = rows_of(3 * BLOCK_ROWS)
+    mapped = write_rows(tmp_path / "v", None, [rows], DIMENSION)
+    damage(tmp_path / "v", row=BLOCK_ROWS)
+    sound = np.array([[0, 2 * BLOCK_ROWS, 5, -1], [9, 1, -1, -1]])
+    found, similarities = mapped.find_best_at(sound, rows[:2], 3)
+    assert sorted(found[0].tolist()) == [0, 5, 2 * BLOCK_ROWS]
+    assert set(found[1].tolist()) == {9, 1, -1}
+    assert similarities[0] == pytest.approx(rows[found[0]] @ rows[0], abs=1e-5)
+    with pytest.raises(SnapshotCorrupt):
+        mapped.find_best_at(np.array([[0, BLOCK_ROWS + 1]]), rows[:1], 1)
+
+
 def test_a_block_damaged_after_it_was_read_is_found_by_verifying(tmp_path: Path) -> None:
     mapped = write_rows(tmp_path / "v", None, [rows_of(10)], DIMENSION)
     mapped.take(np.array([3]))

@@ -63,12 +63,17 @@ _LOOK_AHEAD = 8  # rows that are examined at once, from an edge inwards
 _REACH = 6  # pixels around a cell's edge in which the picture's edge is looked for
 
 
-def stretch(image: Image.Image) -> Pixels:
-    """Return an RGB image in `SIDE` x `SIDE` pixels, plane by plane."""
+def stretch(image: Image.Image) -> Image.Image:
+    """Return an RGB image in `SIDE` x `SIDE` pixels."""
     factors = (max(1, image.width // (2 * SIDE)), max(1, image.height // (2 * SIDE)))
     small = image.reduce(factors)
     method = Image.Resampling.BOX if min(small.size) >= SIDE else Image.Resampling.BILINEAR
-    return np.ascontiguousarray(np.moveaxis(np.asarray(small.resize((SIDE, SIDE), method)), 2, 0))
+    return small.resize((SIDE, SIDE), method)
+
+
+def split_planes(image: Image.Image) -> Pixels:
+    """Return the pixels of an RGB image, plane by plane."""
+    return np.stack([np.asarray(each) for each in image.split()])
 
 
 def find_borders(pixels: Pixels) -> list[Region]:

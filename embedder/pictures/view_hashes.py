@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedder.pictures.borders import SIDE, WHOLE, Region, find_borders, stretch
+from embedder.pictures.borders import SIDE, WHOLE, Region, find_borders, split_planes, stretch
 from embedder.pictures.parts import find_parts
 from embedder.pictures.perceptual import (
     NOTHING_TO_SEE,
@@ -71,8 +71,8 @@ def _shows_enough(hashed: PerceptualHash) -> bool:
 
 
 def _sample_parts_and_crops(image: Image.Image) -> dict[View, _Samples]:
-    pixels = stretch(image)
-    luma = np.asarray(Image.fromarray(np.moveaxis(pixels, 0, 2)).convert("L"))  # (h, w)
+    stretched = stretch(image)
+    pixels, luma = split_planes(stretched), np.asarray(stretched.convert("L"))  # (3, h, w), (h, w)
     parts = _choose(find_borders(pixels), find_parts(pixels))
     sampled = dict(_sample_middles(luma, WHOLE, _CROPPED)) | dict(_sample_sides(luma))
     for number, part in enumerate(parts):

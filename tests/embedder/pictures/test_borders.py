@@ -10,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
-from embedder.pictures.borders import SIDE, WHOLE, Region, find_borders, stretch
+from embedder.pictures.borders import SIDE, WHOLE, Region, find_borders, split_planes, stretch
 from tests.embedder.pictures.views_by_tests import draw_picture
 
 colours = st.tuples(*[st.integers(0, 255)] * 3)
 # In percent of the picture's side: none, or enough to be seen.
 widths = st.tuples(*[st.just(0) | st.integers(4, 60)] * 4)
+
+
+def find_borders_of(image: Image.Image) -> list[Region]:
+    return find_borders(split_planes(stretch(image)))
 
 
 def frame(
@@ -40,7 +44,7 @@ def save_again(image: Image.Image, quality: int) -> Image.Image:
 
 
 def is_found(image: Image.Image, inside: Region) -> bool:
-    return any(each.resembles(inside) for each in find_borders(stretch(image)))
+    return any(each.resembles(inside) for each in find_borders_of(image))
 
 
 @settings(max_examples=25)
@@ -51,7 +55,7 @@ def test_a_bordered_picture_is_trimmed_to_itself(
     framed, inside = frame(draw_picture((300, 240), seed), widths, colour)
     if quality is not None:
         framed = save_again(framed, quality)
-    found = find_borders(stretch(framed))
+    found = find_borders_of(framed)
     if inside == WHOLE:
         assert all(each.resembles(WHOLE) for each in found)
     else:
@@ -61,7 +65,7 @@ def test_a_bordered_picture_is_trimmed_to_itself(
 @settings(max_examples=15)
 @given(st.integers(0, 99), st.integers(120, 900), st.integers(120, 900))
 def test_a_picture_without_borders_is_left_alone(seed: int, width: int, height: int) -> None:
-    found = find_borders(stretch(draw_picture((width, height), seed)))
+    found = find_borders_of(draw_picture((width, height), seed))
     assert all(each.resembles(WHOLE) for each in found)
 
 
@@ -96,7 +100,7 @@ def test_a_picture_on_a_telephones_screen_is_found_beside_texts_and_signs() -> N
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (90, 120, 30)])
 def test_nothing_is_left_of_a_flat_picture(colour: tuple[int, int, int]) -> None:
-    assert find_borders(stretch(Image.new("RGB", (64, 48), colour))) == []
+    assert find_borders_of(Image.new("RGB", (64, 48), colour)) == []
 
 
 def test_noise_and_stripes_end_well() -> None:
@@ -104,6 +108,6 @@ def test_noise_and_stripes_end_well() -> None:
     noise = Image.fromarray(random.integers(0, 256, (97, 41, 3), np.uint8))
     stripes = Image.fromarray(np.tile(np.uint8([[[0] * 3, [255] * 3]]), (60, 30, 1)))
     for image in (noise, stripes):
-        for found in find_borders(stretch(image)):
+        for found in find_borders_of(image):
             assert 0 <= found.left < found.right <= SIDE
             assert 0 <= found.top < found.bottom <= SIDE

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from embedder.pictures.borders import SIDE, Region, stretch
+from embedder.pictures.borders import SIDE, Region, split_planes, stretch
 from embedder.pictures.parts import find_parts
 from tests.embedder.pictures.views_by_tests import draw_picture
 
 
 def find(image: Image.Image) -> list[Region]:
-    return find_parts(stretch(image))
+    return find_parts(split_planes(stretch(image)))
 
 
 def region_of(left: float, top: float, right: float, bottom: float) -> Region:

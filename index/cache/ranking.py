@@ -137,7 +137,8 @@ def _mark_behind(
     if not any(map(len, firsts)):
         return None
     others = [np.isin(row, first, invert=True) for row, first in zip(ids, firsts, strict=True)]
-    return np.array(others) | (similarities == -np.inf)
+    behind: NDArray[np.bool_] = np.array(others) | (similarities == -np.inf)
+    return behind
 
 
 @dataclass(frozen=True, slots=True, eq=False)

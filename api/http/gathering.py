@@ -1,7 +1,7 @@
 """Requests that wait at the same time are handed to one call in a thread.
 
 While a call of a kind is at work, the requests of that kind wait, and the next call takes them all.
-It never waits for more: a single request is handed on at once. A kind has calls of its own, so that
+It never waits for what has not arrived: a single request is handed on at once. A kind has calls of its own, so that
 slow requests hold up only those that are as slow.
 """
 
@@ -17,6 +17,10 @@ Asked = TypeVar("Asked")
 Given = TypeVar("Given")
 # Requests of one call. More would let the first of them wait longer, and save hardly anything.
 MOST_TOGETHER = 32
+# Turns of the event loop before a call, in which requests that have arrived are read. Without them
+# the first of eight clients that got their answers together has a call of its own: 161 to 175
+# look-ups a second instead of 183 to 186 (2 cores, 2026-11-30).
+TURNS = 6
 
 
 class Gathering(Generic[Asked, Given]):
@@ -47,6 +51,8 @@ class Gathering(Generic[Asked, Given]):
         waiting = self._waiting[kind]
         try:
             while waiting:
+                for _turn in range(TURNS):
+                    await asyncio.sleep(0)
                 group = waiting[:MOST_TOGETHER]
                 del waiting[:MOST_TOGETHER]
                 await self._call(group)

@@ -1,8 +1,8 @@
 """Requests that wait at the same time are handed to one call in a thread.
 
 While a call of a kind is at work, the requests of that kind wait, and the next call takes them all.
-It never waits for what has not arrived: a single request is handed on at once. A kind has calls of its own, so that
-slow requests hold up only those that are as slow.
+It never waits for what has not arrived: a single request is handed on at once. A kind has calls of
+its own, so that slow requests hold up only those that are as slow.
 """
 
 from __future__ import annotations

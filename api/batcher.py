@@ -83,6 +83,7 @@ class Batcher:
     """
 
     def __init__(self, embedder: Embedder, queue_size: int) -> None:
+        self.queue_size = queue_size
         self._embedder = embedder
         self._open = True
         self._opening = threading.Lock()  # nothing is put behind the end that `close` puts
@@ -120,11 +121,11 @@ class Batcher:
         waiting = _Waiting(pixels, Future())
         with self._opening:
             if not self._open:
-                raise Overloaded(self._waiting.maxsize, 1)
+                raise Overloaded(self.queue_size, 1)
             try:
                 self._waiting.put_nowait(waiting)
             except queue.Full:
-                raise Overloaded(self._waiting.maxsize, 1) from None
+                raise Overloaded(self.queue_size, 1) from None
         return waiting.answer
 
     def close(self) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from time import perf_counter
 
 from api.batcher import VectorAndLogit
 from api.copies.kept import find_kept_picture
 from api.copies.probe_features import ProbeFeatures
 from api.copies.running import GeometryRun, list_candidates, run_geometry
-from api.fields import FailedItem
+from api.errors import InvalidRequest
 from api.lineup import Lineup
 from api.lookups.answer import Assessed, WrittenAnswer, write_answer
 from api.lookups.copies import Proposed, find_rates, join_copies, propose
 from api.lookups.facts import Facts, read_facts
-from api.lookups.json import LookupAnswer, ProbeLookup
+from api.lookups.json import LookupAnswer
 from api.lookups.limits import Limits
 from api.lookups.method_json import MethodAnswer, PrecisionCheckAnswer, RecallAnswer, Timings
 from api.lookups.precision import describe_computed
@@ -28,13 +27,10 @@ from api.lookups.probe import (
     take_probe,
 )
 from api.lookups.questions import Found, Questions, make_questions
-from api.lookups.request import LookupQuery, LookupRequest
+from api.lookups.request import LookupQuery, LookupRequest, SentProbe
 from api.lookups.robustness_json import LeftOutAnswer
 from api.release import get_version
-from api.sources.access import read_any_file
-from api.sources.item import UnreadableItem, make_printable
 from embedder.decoding.picture import Picture, PictureOrder
-from embedder.errors import ImageError
 from embedder.pictures.reencodings import ReEncoding, ReEncodings
 from index.evidence import ReEncodedProbe, assess
 from index.policy import LogitCalibration, choose_policy, choose_reencoding_limits
@@ -67,21 +63,6 @@ def look_up_request(lineup: Lineup, request: LookupRequest) -> LookupAnswer:
     return look_up(lineup, prepare_request(lineup, request))
 
 
-def look_up_files(
-    lineup: Lineup, paths: Iterable[Path], query: LookupQuery
-) -> Iterator[ProbeLookup | FailedItem]:
-    """Answer for each file in turn. A file that cannot be read or decoded is a row with its reason,
-    and does not end the search.
-    """
-    for path in paths:
-        name = make_printable(str(path))
-        try:
-            data = read_any_file(str(path), lineup.embedder.limits.max_image_bytes)
-            yield ProbeLookup(name=name, lookup=look_up_image(lineup, data, query))
-        except (ImageError, UnreadableItem) as err:
-            yield FailedItem(name=name, reason=err.reason, detail=str(err))
-
-
 def prepare_image(lineup: Lineup, data: bytes, query: LookupQuery) -> PreparedLookup:
     """Embed the image in `data`. Raises `ImageError`, `Overloaded`."""
     started = perf_counter()
@@ -100,7 +81,12 @@ def prepare_image(lineup: Lineup, data: bytes, query: LookupQuery) -> PreparedLo
 
 
 def prepare_request(lineup: Lineup, request: LookupRequest) -> PreparedLookup:
-    """Take the probe of a request without an image.
+    """Take the probe of a request without an image. Raises like `prepare_sent`."""
+    return prepare_sent(lineup, request, request)
+
+
+def prepare_sent(lineup: Lineup, sent: SentProbe, query: LookupQuery) -> PreparedLookup:
+    """Take a probe without an image.
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.
     """
@@ -113,8 +99,10 @@ def prepare_request(lineup: Lineup, request: LookupRequest) -> PreparedLookup:
     def find_picture(sha256: str) -> tuple[Picture, ProbeFeatures] | None:
         return find_kept_picture(lineup.blob_stores, lineup.decoders, make_order, sha256)
 
-    probe = take_probe(request, lineup.database, lineup.space, find_picture)
-    return PreparedLookup(probe, request, started)
+    if query.stability:
+        raise InvalidRequest("stability re-encodes the probe and needs its image")
+    probe = take_probe(sent, lineup.database, lineup.space, find_picture)
+    return PreparedLookup(probe, query, started)
 
 
 def look_up(lineup: Lineup, prepared: PreparedLookup) -> LookupAnswer:
@@ -124,10 +112,15 @@ def look_up(lineup: Lineup, prepared: PreparedLookup) -> LookupAnswer:
 
 
 def look_up_all(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[LookupAnswer]:
-    """Search one generation of the index for several probes, assess what is found, store the
-    answers together and return them, in the order of the probes.
+    """Answer several probes and store the answers together, in the order of the probes.
 
-    A read-only Lineup does not store them. If one of them raises, none is answered.
+    If one of them raises, none is answered. Raises like `answer_all` and `store_all`.
+    """
+    return store_all(lineup, answer_all(lineup, prepared))
+
+
+def answer_all(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[AnsweredLookup]:
+    """Search one generation of the index for several probes and assess what is found.
 
     Raises `InvalidVector`, `InvalidFilter`, `UnknownCorpus`, `CorpusKindConflict`, `TruthDamaged`,
     `DatabaseUnavailable`.
@@ -137,18 +130,33 @@ def look_up_all(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[Look
     asked = [question for each in begun for question in each.questions.asked]
     head, results = lineup.index.search_at_head(asked)
     remaining = iter(results)
-    answers, rows = list[LookupAnswer](), list[NewLookup]()
+    answered = list[AnsweredLookup]()
     for each in begun:
         found = each.questions.read([*islice(remaining, len(each.questions.asked))])
         facts = read_facts(lineup, head, each.query, each.probe.condition, found)
         assessed = _assess(limits, each, found, _compare(lineup, each, found), facts)
         written = _write(lineup, limits, each, assessed)
-        answers.append(written.answer)
-        rows.append(_make_row(written, assessed))
+        answered.append(AnsweredLookup(written.answer, _make_row(written, assessed)))
+    return answered
+
+
+def store_all(lineup: Lineup, answered: Sequence[AnsweredLookup]) -> list[LookupAnswer]:
+    """Store answers by one commit and return them; a read-only Lineup does not store them.
+
+    Raises `DatabaseUnavailable`, `StorageFull`.
+    """
     if lineup.database.read_only:
-        return [answer.model_copy(update={"stored": False}) for answer in answers]
-    lineup.lookup_store.save(rows)
-    return answers
+        return [each.answer.model_copy(update={"stored": False}) for each in answered]
+    lineup.lookup_store.save([each.row for each in answered])
+    return [each.answer for each in answered]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnsweredLookup:
+    """An answer, and the row that is to be stored of it."""
+
+    answer: LookupAnswer
+    row: NewLookup
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from api.decoding import make_picture_now
 from api.errors import InvalidRequest
 from api.images import hash_of, view_hashes_of
 from api.lookups.json import ProbeAnswer
-from api.lookups.request import LookupRequest
+from api.lookups.request import SentProbe
 from embedder.copies.inputs import DescriptorInput
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.errors import ImageTooSmall
@@ -199,7 +199,7 @@ def _begin_reencodings(model: Model, data: bytes) -> Future[Picture]:
 
 
 def take_probe(
-    request: LookupRequest,
+    request: SentProbe,
     database: Database,
     space: Space,
     find_picture: FindPicture = lambda _: None,
@@ -209,8 +209,6 @@ def take_probe(
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.
     """
-    if request.stability:
-        raise InvalidRequest("stability re-encodes the probe and needs its image")
     hashed = _sent_hash(request)
     if request.embedding is None and request.sha256 is None and hashed is not None:
         answer = ProbeAnswer(sha256=None, embedding="none", **_hash_fields(hashed))
@@ -290,13 +288,13 @@ def _of_stored(
     )
 
 
-def _sent_hash(request: LookupRequest) -> PerceptualHash | None:
+def _sent_hash(request: SentProbe) -> PerceptualHash | None:
     if request.pdq_hash is None or request.pdq_quality is None:
         return None
     return PerceptualHash(bytes.fromhex(request.pdq_hash), request.pdq_quality)
 
 
-def _sent_views(request: LookupRequest, hashed: PerceptualHash | None) -> tuple[ViewHash, ...]:
+def _sent_views(request: SentProbe, hashed: PerceptualHash | None) -> tuple[ViewHash, ...]:
     """The views that a client sent, after that of the whole picture as it is."""
     sent = (each.to_view_hash() for each in request.view_hashes)
     others = tuple(each for each in sent if each.view != AS_SEEN)

@@ -85,9 +85,9 @@ class LookupQuery(Order):
     )
 
 
-class LookupRequest(LookupQuery):
-    """A look-up without an image file: by `embedding`, by `sha256`, by both if the client embedded
-    the image itself, or by `pdq_hash` alone, which finds copies only.
+class SentProbe(Order):
+    """A probe without its image file: an `embedding`, a `sha256`, both if the client embedded the
+    image itself, or a `pdq_hash` alone, which finds copies only.
     """
 
     checked_later = frozenset({"embedding"})  # `InvalidVector`
@@ -130,3 +130,9 @@ class LookupRequest(LookupQuery):
         "copies: each of a part of it, after a symmetry was undone. Without an image and without "
         "them, only `pdq_hash` is compared.",
     )
+
+
+class LookupRequest(SentProbe, LookupQuery):
+    """A look-up without an image file: by `embedding`, by `sha256`, by both if the client embedded
+    the image itself, or by `pdq_hash` alone, which finds copies only.
+    """

@@ -37,7 +37,7 @@ def look_up_together(
         _prepare(lineup, each) for each in requests
     ]
     prepared = [each for each in outcomes if isinstance(each, PreparedLookup)]
-    answers = iter(_answer(lineup, prepared))
+    answers = iter(answer_together(lineup, prepared))
     return [next(answers) if isinstance(each, PreparedLookup) else each for each in outcomes]
 
 
@@ -48,8 +48,10 @@ def _prepare(lineup: Lineup, request: LookupRequest) -> PreparedLookup | Excepti
         return err
 
 
-def _answer(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[LookupAnswer | Exception]:
-    """Answer together; where one fails, each alone."""
+def answer_together(
+    lineup: Lineup, prepared: Sequence[PreparedLookup]
+) -> list[LookupAnswer | Exception]:
+    """Answer together; where one fails, each alone. What one raises is given in its place."""
     if not prepared:
         return []
     try:
@@ -57,4 +59,4 @@ def _answer(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[LookupAn
     except Exception as err:  # a boundary, as above
         if len(prepared) == 1 or isinstance(err, OF_THE_DATABASE):
             return [err] * len(prepared)
-    return [answer for each in prepared for answer in _answer(lineup, [each])]
+    return [answer for each in prepared for answer in answer_together(lineup, [each])]

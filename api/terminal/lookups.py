@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from enum import StrEnum
 from json import loads as parse_json
 from pathlib import Path
@@ -235,7 +236,7 @@ def parse_places(where: Sequence[str] | None) -> dict[str, list[Any]] | None:
 
 
 def _look_up(
-    ctx: typer.Context, probes: Iterable[ProbeFile], query: LookupQuery
+    ctx: typer.Context, probes: Sequence[ProbeFile], query: LookupQuery
 ) -> Iterator[ProbeLookup | FailedItem]:
     """Look up each probe; leave out the files of a folder that are no images."""
     from api.decoding import open_decoders
@@ -247,17 +248,19 @@ def _look_up(
 
 
 def _look_up_with(
-    decoders: Decoders, settings: Settings, probes: Iterable[ProbeFile], query: LookupQuery
+    decoders: Decoders, settings: Settings, probes: Sequence[ProbeFile], query: LookupQuery
 ) -> Iterator[ProbeLookup | FailedItem]:
     from api.fields import FailedItem
     from api.lineup import Lineup
-    from api.lookups.lookup import look_up_files
+    from api.lookups.files import look_up_files
 
-    with Lineup.open(settings, decoders=decoders) as lineup:
-        for probe in probes:
-            for result in look_up_files(lineup, [probe.path], query):
-                if not (isinstance(result, FailedItem) and probe.may_be_ignored(result.reason)):
-                    yield result
+    with (
+        Lineup.open(settings, decoders=decoders) as lineup,
+        closing(look_up_files(lineup, [probe.path for probe in probes], query)) as results,
+    ):
+        for probe, result in zip(probes, results, strict=True):
+            if not (isinstance(result, FailedItem) and probe.may_be_ignored(result.reason)):
+                yield result
 
 
 def _print_as_json(results: Iterable[ProbeLookup | FailedItem]) -> bool:

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from api.fields import FailedItem
+from api.errors import InvalidRequest
 from api.lineup import Lineup
-from api.lookups.json import LookupAnswer, ProbeLookup
+from api.lookups.json import LookupAnswer
 from api.lookups.lookup import (
     list_left_out,
     look_up_all,
-    look_up_files,
     look_up_image,
     look_up_request,
     prepare_image,
@@ -282,6 +281,11 @@ def test_without_pixels_there_is_nothing_to_re_encode(filled: Lineup) -> None:
     assert probe.reencodings is None
 
 
+def test_a_request_without_an_image_cannot_ask_for_re_encodings(filled: Lineup) -> None:
+    with pytest.raises(InvalidRequest, match="needs its image"):
+        look_up_request(filled, LookupRequest(sha256="1" * 64, stability=True))
+
+
 def test_what_was_left_out_is_listed_with_its_reason() -> None:
     refused = RefusedReEncoding("half", "too_small", "48 x 48 pixels")
     (listed,) = list_left_out(ReEncodings((), (refused,)))
@@ -296,26 +300,6 @@ def test_a_flat_picture_has_no_figures(own: Lineup) -> None:
     assert answer.similarity.reason == "poor_quality"
     assert answer.similarity.false_match_rate is None
     assert answer.similarity.calibration is not None
-
-
-def test_a_file_that_cannot_be_looked_up_does_not_end_the_search(
-    filled: Lineup, tmp_path: Path
-) -> None:
-    (tmp_path / "a.png").write_bytes(KNOWN)
-    (tmp_path / "b.png").write_bytes(b"no image")
-    (tmp_path / "d.png").write_bytes(NEW)
-    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png", "d.png")]
-    first, broken, missing, last = look_up_files(filled, paths, LookupQuery(k=2))
-
-    assert isinstance(first, ProbeLookup)
-    assert isinstance(last, ProbeLookup)
-    assert (first.name, last.name) == (str(paths[0]), str(paths[3]))
-    assert len(first.lookup.similarity.neighbours) == 2
-    assert isinstance(broken, FailedItem)
-    assert isinstance(missing, FailedItem)
-    assert (broken.name, missing.name) == (str(paths[1]), str(paths[2]))
-    assert broken.reason
-    assert missing.reason != broken.reason
 
 
 def test_several_probes_are_answered_like_each_alone_and_stored_together(own: Lineup) -> None:

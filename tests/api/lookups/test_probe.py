@@ -108,7 +108,6 @@ def test_a_stored_image_without_a_hash_is_compared_by_that_of_its_kept_picture(o
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({"sha256": "1" * 64, "stability": True}, "needs its image"),
         ({}, "send an image"),
         ({"embedding": [1.0]}, "needs its embedding_space"),
     ],

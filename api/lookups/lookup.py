@@ -1,4 +1,4 @@
-"""One probe looked up: the functions behind the route, the command and the page."""
+"""Probes looked up, one or several: the functions behind the route, the command and the page."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ BAD_IMPORTS = [
     ("only decoding decodes", "embedder/network/prefetch.py", "import embedder.pictures.decode"),
     ("a worker that decodes", "embedder/decoding/worker.py", "import embedder.network.device"),
     ("the web is read in one place", "api/ingest/task.py", "import httpx"),
+    ("transformers is an oracle", "embedder/network/vit.py", "import transformers"),
     ("knows OpenCV", "api/copies/verifying.py", "import cv2"),
     ("knows ONNX Runtime", "api/copies/choosing.py", "import onnxruntime"),
     ("the driver of PostgreSQL", "index/truth/jobs.py", "import psycopg"),

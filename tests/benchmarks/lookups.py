@@ -132,7 +132,7 @@ def show_lookups(lineup: Lineup, probes: np.ndarray, pictures: Sequence[bytes], 
     for of, requests in list_requests(lineup, probes).items():
         print_times(
             f"look-up of {of}, stored, {when}",
-            lambda turn, requests=requests: look_up_request(lineup, requests[turn]),
+            lambda turn, requests=requests: look_up_request(lineup, requests[turn % len(requests)]),
             LOOKUPS,
         )
     for stability in (False, True) if pictures else ():

@@ -46,11 +46,14 @@ class LookupStore:
     def save(self, rows: Sequence[NewLookup]) -> None:
         """Store rows; return when they are durable.
 
-        All of them are stored, or none: rows of other threads change nothing about that.
+        All of them are stored, or none: rows of other threads change nothing about that. Without
+        rows, nothing is committed.
 
         Raises `ForeignSpace`, `InvalidVector`, `DatabaseUnavailable`, `DatabaseReadOnly`,
         `StorageFull`.
         """
+        if not rows:
+            return
         own = _Waiting(rows)
         with self._changed:
             self._waiting.append(own)

@@ -20,6 +20,7 @@ from api.http.openapi import complete_openapi
 from api.http.problems import answer_with_problems
 from api.http.readiness import Readiness
 from api.http.routes import (
+    batches,
     calibrations,
     corpora,
     evaluations,
@@ -135,6 +136,7 @@ def create_app(settings: Settings, current: CurrentLineup | None = None) -> Fast
         docs_url=None,
         redoc_url=None,
     )
+    app.include_router(batches.router, prefix="/v1")
     for routes in (lookups, calibrations, evaluations, corpora, inspections, jobs, service):
         app.include_router(routes.router, prefix="/v1")
     app.include_router(jobs.aliases, prefix="/v1")

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     """A kind of request."""
 
     IMAGES = "images"  # look-ups, replays and added images: they use the model
+    BATCHES = "batches"  # of look-ups: one takes a core for as long as it has probes
     EXPORTS = "exports"  # until the file is sent: it lies on the disk so long
     INSPECTIONS = "inspections"
     EVALUATIONS = "evaluations"  # one takes every core for seconds to minutes
@@ -39,6 +40,7 @@ class Kind(StrEnum):
 # How many run, and how many more wait. Few run where one takes a core for seconds; many may wait
 # where a page sends them by the dozen.
 SIZES = {
+    Kind.BATCHES: (2, 8),
     Kind.EXPORTS: (2, 2),
     Kind.INSPECTIONS: (2, 2),
     Kind.EVALUATIONS: (1, 0),

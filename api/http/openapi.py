@@ -9,11 +9,17 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.http.problems import MEDIA_TYPE, ProblemAnswer
+from api.lookups.batch_request import LookupBatch
 from api.lookups.request import LookupRequest
 from api.worker.submitting import IngestOrder
 
 SCHEMAS = "#/components/schemas/{model}"
-REFERRED: tuple[type[BaseModel], ...] = (LookupRequest, IngestOrder, ProblemAnswer)
+REFERRED: tuple[type[BaseModel], ...] = (
+    LookupRequest,
+    LookupBatch,
+    IngestOrder,
+    ProblemAnswer,
+)
 FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")
 
 

@@ -73,16 +73,13 @@ class ProblemAnswer(BaseModel):
     )
 
 
-def build_response(err: Exception) -> JSONResponse:
-    """Build the response for an error. An unexpected error reveals nothing about itself.
-
-    An error with `retry_after_seconds`, a whole number or None, says it as `Retry-After`.
-    """
+def describe_problem(err: Exception) -> ProblemAnswer:
+    """Describe an error. An unexpected one reveals nothing about itself."""
     err = name_failure(err)
     problem = problem_of(err)
     listed = islice(getattr(err, "errors", ()), MAX_FIELD_PROBLEMS)
     errors = [FieldProblem.model_validate(each) for each in listed]
-    answer = ProblemAnswer(
+    return ProblemAnswer(
         type=problem.type,
         title=problem.title,
         status=problem.status,
@@ -91,6 +88,15 @@ def build_response(err: Exception) -> JSONResponse:
         else describe_for_client(err),
         errors=errors or None,
     )
+
+
+def build_response(err: Exception) -> JSONResponse:
+    """Build the response for an error.
+
+    An error with `retry_after_seconds`, a whole number or None, says it as `Retry-After`.
+    """
+    err = name_failure(err)
+    answer = describe_problem(err)
     seconds = getattr(err, "retry_after_seconds", None)
     return _respond(answer, None if seconds is None else {"Retry-After": str(seconds)})
 

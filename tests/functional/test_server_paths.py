@@ -194,6 +194,9 @@ def look_up(client: Marked) -> None:
         client.get(f"/v1/lookups/{number}")
         client.post(f"/v1/lookups/{number}/replay")
         client.get(f"/v1/lookups/{number}/replay")
+    known = {"name": "probe", "sha256": answer.json()["probe"]["sha256"]}
+    client.post("/v1/lookups/batch", json={"probes": [known, {"sha256": "0" * 64}, {}]})
+    client.post("/v1/lookups/batch", json={"probes": []})
     client.get("/v1/lookups/none")
     client.post("/v1/lookups/none/replay")
     client.post("/v1/lookups", files={"image": picture(9)[:300]})

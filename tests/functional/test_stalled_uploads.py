@@ -113,6 +113,7 @@ def test_a_lane_that_is_full_keeps_only_its_own_requests_waiting(
         assert ready.json()["saturated"] is (kind is Kind.IMAGES)
         requests = {
             Kind.IMAGES: lambda: client.post("/v1/lookups", files={"image": picture(0)}),
+            Kind.BATCHES: lambda: client.post("/v1/lookups/batch", json={"probes": [{}]}),
             Kind.EXPORTS: lambda: client.get("/v1/corpora/fakes/export"),
             Kind.INSPECTIONS: lambda: client.get("/v1/corpora/fakes/inspection"),
             Kind.EVALUATIONS: lambda: client.post("/v1/evaluations", json={"source": "/x"}),

@@ -1,5 +1,5 @@
-"""Bodies that a route reads itself, because it accepts two media types: JSON, or a form with a
-file.
+"""Bodies that a route reads itself, because it accepts two media types, JSON or a form with a file,
+or because they are large.
 """
 
 from __future__ import annotations
@@ -47,15 +47,12 @@ def read_announced_bytes(request: Request) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def describe_body(model: type[BaseModel], form: dict[str, Any]) -> dict[str, Any]:
-    """The `requestBody` of a route that accepts a model as JSON, or a form.
+def describe_body(model: type[BaseModel], form: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The `requestBody` of a route that accepts a model as JSON, or a form if it has one.
 
     `api.http.openapi` adds the model's schema.
     """
-    return {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}},
-            "multipart/form-data": {"schema": {"type": "object", **form}},
-        },
-    }
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    if form is not None:
+        content["multipart/form-data"] = {"schema": {"type": "object", **form}}
+    return {"required": True, "content": content}

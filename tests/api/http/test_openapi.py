@@ -90,7 +90,14 @@ def test_every_schema_that_is_referred_to_is_there_and_none_is_fastapis_own(docu
     schemas = document["components"]["schemas"]
     named = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)))
     assert named <= schemas.keys()
-    assert {"IngestOrder", "LookupRequest", "JobAnswer", "ProblemAnswer"} <= schemas.keys()
+    assert {
+        "IngestOrder",
+        "LookupRequest",
+        "LookupBatch",
+        "BatchProbe",
+        "JobAnswer",
+        "ProblemAnswer",
+    } <= schemas.keys()
     assert not {"HTTPValidationError", "ValidationError"} & schemas.keys()
 
 

@@ -7,6 +7,8 @@ database, and the client is this process, on the same machine. Rounds of the two
 client is a bare socket, so that the figures are the servers' own; with `--client httpx` both share
 their cores with a client as programs use it, which takes more than an empty route.
 
+Batches send all probes in one request; their row counts look-ups, not requests.
+
 Every answer is compared with the look-up of the same probe in process (the digest of its
 evidence), and every id that was acknowledged is looked for in the database at the end.
 """
@@ -27,7 +29,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -35,14 +39,16 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.lineup import Lineup, make_space
+from api.lookups.batch_request import BatchProbe, LookupBatch
 from api.lookups.lookup import look_up_request
-from api.lookups.request import LookupRequest
+from api.lookups.request import LookupQuery, LookupRequest
 from api.settings import Settings
 from embedder.network.embed import Embedder
 from tests.benchmarks.filling import fill, sha256_of
 from tests.benchmarks.vectors import clustered
 
 K, PROBES = 10, 200
+ONE, MANY = "/v1/lookups", "/v1/lookups/batch"
 START_SECONDS = 120.0
 
 
@@ -50,8 +56,12 @@ def serve_nothing(port: int) -> None:
     """Serve the peer: one route that reads a look-up and answers nothing."""
     app = FastAPI()
 
-    @app.post("/v1/lookups", status_code=201)
+    @app.post(ONE, status_code=201)
     async def create(wanted: LookupRequest) -> dict[str, str]:
+        return {}
+
+    @app.post(MANY)
+    async def create_many(wanted: LookupBatch) -> dict[str, str]:
         return {}
 
     uvicorn.run(app, port=port)
@@ -62,6 +72,7 @@ class Client:
     """A connection that is kept, and what the answers on it said."""
 
     port: int
+    path: str = ONE
     seconds: list[float] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
 
@@ -81,7 +92,7 @@ class Client:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
             def post(body: bytes) -> bytes:
-                connection.sendall(make_http(body))
+                connection.sendall(make_http(self.path, body))
                 return receive(connection)
 
             yield post
@@ -96,9 +107,9 @@ class UsualClient(Client):
 
             def post(body: bytes) -> bytes:
                 answer = connection.post(
-                    "/v1/lookups", content=body, headers={"Content-Type": "application/json"}
+                    self.path, content=body, headers={"Content-Type": "application/json"}
                 )
-                assert answer.status_code == 201, answer.text
+                assert answer.is_success, answer.text
                 return answer.content
 
             yield post
@@ -108,12 +119,12 @@ CLIENTS = {"bare": Client, "httpx": UsualClient}
 
 
 def receive(connection: socket.socket) -> bytes:
-    """Read one answer with a length. Raises where it is no 201."""
+    """Read one answer with a length. Raises where it is no success."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += _more(connection)
     head, _, body = data.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 201"), data
+    assert head.startswith(b"HTTP/1.1 20"), data
     (length,) = (
         int(line.partition(b":")[2])
         for line in head.split(b"\r\n")
@@ -130,11 +141,11 @@ def _more(connection: socket.socket) -> bytes:
     return data
 
 
-def make_http(body: bytes) -> bytes:
+def make_http(path: str, body: bytes) -> bytes:
     """Return the bytes of a request."""
     return (
-        b"POST /v1/lookups HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (path.encode(), len(body), body)
     )
 
 
@@ -239,23 +250,39 @@ def make_kinds(lineup: Lineup, probes: np.ndarray) -> dict[str, list[LookupReque
     return {"embedding": embedded, "embedding and hash": hashed, "sha256": ingested}
 
 
-def prepare(folder: Path, n: int) -> dict[str, tuple[list[bytes], list[str]]]:
-    """Fill a database, build its index, and return of each kind the requests and the digests of
-    their answers.
-    """
+def make_batch(requests: Sequence[LookupRequest]) -> LookupBatch:
+    """Return the same look-ups as one request."""
+    own = BatchProbe.model_fields.keys()
+    probes = [BatchProbe(**each.model_dump(include=own, exclude_unset=True)) for each in requests]
+    return LookupBatch(query=LookupQuery(k=K), probes=probes)
+
+
+@dataclass(frozen=True)
+class Load:
+    """Bodies of one kind, the digests of their answers, and how many look-ups each body is."""
+
+    bodies: list[bytes]
+    expected: list[str]
+    path: str = ONE
+    lookups: int = 1
+
+
+def prepare(folder: Path, n: int) -> dict[str, Load]:
+    """Fill a database, build its index, and return what is sent of each kind."""
     info = Embedder.load("builtin", device="cpu").info
     vectors = clustered(n, info.dimension)
     if not (folder / "lineup.db").exists():
         fill(folder / "lineup.db", vectors.blocks(), info.dimension, space=make_space(info))
     with Lineup.open(Settings(data_dir=folder, device="cpu"), migrate=True) as lineup:
         lineup.index.settle()
-        return {
-            kind: (
-                [each.model_dump_json(exclude_unset=True).encode() for each in requests],
-                [look_up_request(lineup, each).evidence_sha256 or "" for each in requests],
-            )
-            for kind, requests in make_kinds(lineup, vectors.probes(PROBES)).items()
-        }
+        loads = dict[str, Load]()
+        for kind, requests in make_kinds(lineup, vectors.probes(PROBES)).items():
+            bodies = [each.model_dump_json(exclude_unset=True).encode() for each in requests]
+            expected = [look_up_request(lineup, each).evidence_sha256 or "" for each in requests]
+            loads[kind] = Load(bodies, expected)
+            batch = make_batch(requests).model_dump_json(exclude_unset=True).encode()
+            loads[f"{kind}, batch"] = Load([batch], expected, MANY, len(requests))
+        return loads
 
 
 def make_slow(requests: Sequence[bytes]) -> list[bytes]:
@@ -265,7 +292,7 @@ def make_slow(requests: Sequence[bytes]) -> list[bytes]:
 
 def check(bodies: Sequence[bytes], expected: Sequence[str], database: Path) -> int:
     """Return how many answers were read, each the one that was computed in process, and stored."""
-    answers = [json.loads(each) for each in bodies]
+    answers = [answer for each in bodies for answer in _list_lookups(json.loads(each))]
     wrong = [each["id"] for each in answers if each["evidence_sha256"] not in set(expected)]
     assert not wrong, f"{len(wrong)} answers of {len(answers)} are others than in process"
     with sqlite3.connect(database) as connection:
@@ -273,6 +300,10 @@ def check(bodies: Sequence[bytes], expected: Sequence[str], database: Path) -> i
     lost = [each["id"] for each in answers if each["id"] not in stored]
     assert not lost, f"{len(lost)} acknowledged look-ups of {len(answers)} are not stored"
     return len(answers)
+
+
+def _list_lookups(body: Any) -> list[Any]:
+    return [each["lookup"] for each in body["outcomes"]] if "outcomes" in body else [body]
 
 
 def main() -> None:
@@ -313,7 +344,7 @@ def main() -> None:
             f"median of {options.rounds} rounds"
         )
         print(
-            f"{'look-up by':<20}{'workers':>8}{'conns':>6}{'empty':>8}{'lineup':>8}{'share':>7}"
+            f"{'look-up by':<26}{'workers':>8}{'conns':>6}{'empty':>8}{'lineup':>8}{'share':>7}"
             f"{'p50 ms':>9}{'p99 ms':>9}{'same answers':>14}"
         )
         for workers in options.workers:
@@ -329,34 +360,37 @@ def main() -> None:
 def show(
     folder: Path,
     kind: str,
-    prepared: tuple[list[bytes], list[str]],
+    load: Load,
     empty: Sequence[int],
     lineup: Sequence[int],
     connections: int,
     options: argparse.Namespace,
 ) -> None:
     """Measure one row of the table and print it."""
-    requests, expected = prepared
+    client = partial(CLIENTS[options.client], path=load.path)
+    slow = options.slow and load.lookups == 1
     rounds: dict[str, list[Round]] = {"empty": [], "lineup": []}
     for number in range(options.rounds + 1):  # the first one is a warm-up
         for name, ports in (("empty", empty), ("lineup", lineup)):
             measured = measure(
                 ports,
-                requests,
+                load.bodies,
                 connections,
                 options.seconds,
-                CLIENTS[options.client],
-                make_slow(requests) if options.slow and ports is lineup else (),
+                client,
+                make_slow(load.bodies) if slow and ports is lineup else (),
             )
             if number:
                 rounds[name].append(measured)
-    peer, own = (float(np.median([each.rate for each in rounds[name]])) for name in rounds)
+    peer, own = (
+        load.lookups * float(np.median([each.rate for each in rounds[name]])) for name in rounds
+    )
     seconds = [each for one in rounds["lineup"] for each in one.seconds]
     p50, p99 = (1e3 * float(np.quantile(seconds, q)) for q in (0.5, 0.99))
     bodies = [each for one in rounds["lineup"] for each in one.bodies]
-    checked = check(bodies, expected, folder / "lineup.db")
+    checked = check(bodies, load.expected, folder / "lineup.db")
     print(
-        f"{kind:<20}{len(lineup):>8}{connections:>6}{peer:>8.0f}{own:>8.0f}{own / peer:>7.2f}"
+        f"{kind:<26}{len(lineup):>8}{connections:>6}{peer:>8.0f}{own:>8.0f}{own / peer:>7.2f}"
         f"{p50:>9.2f}{p99:>9.2f}{checked:>14,}",
         flush=True,
     )

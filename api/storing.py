@@ -33,6 +33,7 @@ class LookupStore:
     def __init__(self, database: Database, space: Space) -> None:
         self._database = database
         self._space = space
+        self._space_id: int | None = None  # known from the first commit on
         self._changed = threading.Condition()  # guards what follows, and tells of its changes
         self._waiting: list[_Waiting] = []
         self.is_committing = False
@@ -90,5 +91,6 @@ class LookupStore:
 
     def _write(self, rows: Sequence[NewLookup]) -> None:
         with self._database.write() as conn:
-            save_lookups(conn, self._space, rows)
+            space_id = save_lookups(conn, self._space, rows, self._space_id)
+        self._space_id = space_id
         self.commits += 1

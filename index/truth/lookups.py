@@ -129,8 +129,12 @@ class NewLookup:
     calibration_id: int | None = None
 
 
-def save_lookups(conn: Connection, space: Space, new: Sequence[NewLookup]) -> None:
-    """Store look-ups of one embedding space.
+def save_lookups(
+    conn: Connection, space: Space, new: Sequence[NewLookup], space_id: int | None = None
+) -> int:
+    """Store look-ups of one embedding space and return the row id of the space.
+
+    It never changes: who has it from a commit of the same database gives it, and saves a statement.
 
     Raises:
         ForeignSpace
@@ -138,7 +142,8 @@ def save_lookups(conn: Connection, space: Space, new: Sequence[NewLookup]) -> No
         ValueError: a request or answer has a number that JSON cannot hold, such as NaN.
 
     """
-    space_id = ensure_space_id(conn, space)
+    if space_id is None:
+        space_id = ensure_space_id(conn, space)
     rows = [
         {
             "id": each.id,
@@ -157,6 +162,7 @@ def save_lookups(conn: Connection, space: Space, new: Sequence[NewLookup]) -> No
     ]
     if rows:
         conn.execute(insert(lookups), rows)
+    return space_id
 
 
 def get_lookup(conn: Connection, lookup_id: str) -> Lookup:

@@ -58,7 +58,6 @@ def test_a_look_up_reads_once_what_does_not_change(own: Lineup) -> None:
         look_up_all(own, [prepare_request(own, request)] * look_ups)
         assert name_messages(messages) == [
             "BEGIN",
-            "SELECT embedding_spaces",
             *["INSERT lookups"] * look_ups,
             "COMMIT",
         ]

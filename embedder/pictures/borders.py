@@ -59,6 +59,10 @@ _LAYERS = 4  # frames in one another, and colours around a page
 _COLOUR_SHARE = 0.06  # of the outermost pixels, for a colour to count as one of the page
 _CELL = 8  # pixels: the dense rectangle is first found in cells
 _PAGE_WEIGHT = 1.2  # a rectangle that is to 55 % picture is worth its area
+# What eight pixels weigh, by which of them, the first in the highest bit, are of the page.
+_LINE_WEIGHTS = np.where(
+    np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), -_PAGE_WEIGHT, 1.0
+).sum(axis=1)
 _LOOK_AHEAD = 8  # rows that are examined at once, from an edge inwards
 _REACH = 6  # pixels around a cell's edge in which the picture's edge is looked for
 
@@ -186,7 +190,7 @@ def _find_dense(pixels: Pixels, region: Region) -> Region | None:
         page |= _find_colour(inner, colour)
     if not page.any():
         return None
-    found = _find_heaviest(np.where(page, -_PAGE_WEIGHT, 1.0))
+    found = _find_heaviest(page)
     if found is None:
         return None
     moved = Region(
@@ -219,7 +223,7 @@ def _find_page_colours(pixels: Pixels) -> list[Pixels]:
         red, green, blue = (left >> 4).astype(np.int16)
         codes = red << 8 | green << 4 | blue
         top = codes == np.bincount(codes).argmax()
-        colour = np.median(left[:, top], axis=1).astype(np.uint8)
+        colour = _find_medians(left[:, top])
         near = measure_difference(left, colour[:, None]) <= _SAME_COLOUR
         if near.sum() < least:
             break
@@ -228,28 +232,52 @@ def _find_page_colours(pixels: Pixels) -> list[Pixels]:
     return colours
 
 
-def _find_heaviest(weights: NDArray[np.float64]) -> Region | None:
-    """Return the rectangle with the largest sum of weights (h, w), in whole cells; None if no cell
-    weighs more than nothing.
+def _find_medians(pixels: Pixels) -> Pixels:
+    """Return the median colour (3,) of pixels (3, n), rounded down."""
+    low, high = (pixels.shape[1] - 1) // 2, pixels.shape[1] // 2
+    ordered = np.sort(pixels, axis=1).astype(np.uint16)
+    return ((ordered[:, low] + ordered[:, high]) // 2).astype(np.uint8)
+
+
+def _find_heaviest(page: Mask) -> Region | None:
+    """Return the rectangle with the largest sum of weights, in whole cells, where a pixel weighs
+    `-_PAGE_WEIGHT` if it is of the page (h, w) and 1 if not; None if no cell weighs more than
+    nothing.
 
     For each pair of rows, the heaviest run of columns is where the running sum has risen most.
     """
-    down, across = (side // _CELL for side in weights.shape)
+    down, across = (side // _CELL for side in page.shape)
     if min(down, across) < 1:
         return None
-    cells = weights[: down * _CELL, : across * _CELL]
-    sums = cells.reshape(down, _CELL, across, _CELL).sum(axis=(1, 3))
+    lines = np.packbits(page[: down * _CELL, : across * _CELL], axis=1)  # a cell's, in a byte
+    sums = _LINE_WEIGHTS[lines].reshape(down, _CELL, across).sum(axis=1)
     above = np.concatenate([np.zeros((1, across)), np.cumsum(sums, axis=0)])
     tops, bottoms = np.triu_indices(down + 1, 1)  # (p,)
-    running = np.zeros((len(tops), across + 1))
-    np.cumsum(above[bottoms] - above[tops], axis=1, out=running[:, 1:])
-    rises = running[:, 1:] - np.minimum.accumulate(running, axis=1)[:, :-1]  # (p, across)
-    pair, column = divmod(int(rises.argmax()), across)
-    if rises[pair, column] <= 0:
+    running, rises = _run_along(above.T[:, bottoms] - above.T[:, tops])
+    pair = int(rises.max(axis=0).argmax())
+    column = int(rises[:, pair].argmax())
+    if rises[column, pair] <= 0:
         return None
-    left = int(running[pair, : column + 1].argmin())
+    left = int(running[: column + 1, pair].argmin())
     found = (left, int(tops[pair]), column + 1, int(bottoms[pair]))
     return Region(*(each * _CELL for each in found))
+
+
+def _run_along(
+    weights: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the running sums (n + 1, p) of weights (n, p), and how far each has risen above the
+    lowest before it (n, p).
+
+    Row by row: the steps of all p sums at once take a fraction of the time of one after the other.
+    """
+    running, rises = np.zeros((len(weights) + 1, weights.shape[1])), np.empty_like(weights)
+    lowest = np.zeros(weights.shape[1])
+    for at, each in enumerate(weights):
+        np.add(running[at], each, out=running[at + 1])
+        np.subtract(running[at + 1], lowest, out=rises[at])
+        np.minimum(lowest, running[at + 1], out=lowest)
+    return running, rises
 
 
 def _fit_edges(pixels: Pixels, region: Region, within: Region) -> Region:

@@ -37,7 +37,7 @@ _CUTS_DEEP = 6
 # A smaller part of a region is a bar with text beside a picture, more often than a picture.
 _PICTURE_SHARE = 0.25
 # Of a run of steps, a third may be missing: as many as at a seam, less chance.
-_BREAK = 2.0
+_BREAK = 2
 _ENDS = 10  # pixels: how far the ends of two upright sides may differ
 _RUNS, _FRAMED = 24, 4  # runs that are compared with one another, and rectangles that are kept
 # A uniform strip beside a seam that is wider, 4 % of the side, is cut off at its other edge too, or
@@ -178,8 +178,8 @@ def _find_runs(columns: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
     """
     least = SHORTEST_REGION * _SEAM
     long = np.flatnonzero(np.count_nonzero(columns, axis=1) >= least)  # no other can have one
-    running = np.zeros((len(long), SIDE + 1))  # (column, place along it)
-    np.cumsum(np.where(columns[long], 1.0, -_BREAK), axis=1, out=running[:, 1:])
+    running = np.zeros((len(long), SIDE + 1), np.int16)  # (column, place along it)
+    np.cumsum(columns[long].view(np.int8) * (1 + _BREAK) - _BREAK, axis=1, out=running[:, 1:])
     rises = running[:, 1:] - np.minimum.accumulate(running, axis=1)[:, :-1]
     ends = rises.argmax(axis=1)
     scores = rises[np.arange(len(long)), ends]

@@ -11,7 +11,7 @@ pictures cropped by 5, 10 and 20 % at each side, 28, 15 and 3 % come within 31 b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from embedder.pictures.perceptual import (
     hash_many,
     hash_samples,
     sample_flips,
-    sample_window,
+    sample_windows,
 )
 from embedder.pictures.symmetries import undo, undo_each
 from embedder.pictures.views import Box, Symmetry, View, ViewHash
@@ -75,8 +75,7 @@ def _sample_parts_and_crops(image: Image.Image) -> dict[View, _Samples]:
     pixels, luma = split_planes(stretched), np.asarray(stretched.convert("L"))  # (3, h, w), (h, w)
     parts = _choose(find_borders(pixels), find_parts(pixels))
     sampled = dict(_sample_middles(luma, WHOLE, _CROPPED)) | dict(_sample_sides(luma))
-    for number, part in enumerate(parts):
-        seen = sample_window(luma, *part)
+    for number, (part, seen) in enumerate(zip(parts, sample_windows(luma, parts), strict=True)):
         for symmetry in Symmetry if number < _TURNED_PARTS else _MIRRORS:
             sampled[View(symmetry, _to_box(part))] = undo(symmetry, seen)
     if parts:
@@ -94,13 +93,13 @@ def _choose(borders: Iterable[Region], parts: Iterable[Region]) -> list[Region]:
 
 
 def _sample_middles(
-    luma: _Samples, region: Region, shares: Iterable[float]
+    luma: _Samples, region: Region, shares: Sequence[float]
 ) -> Iterator[tuple[View, _Samples]]:
     """Yield a region as if it were the middle of a larger picture."""
     part = None if region == WHOLE else _to_box(region)
-    for share in shares:
-        kept = Box(share, share, 1 - share, 1 - share)
-        seen = sample_window(luma, *_widen(region, kept))
+    boxes = [Box(share, share, 1 - share, 1 - share) for share in shares]
+    sampled = sample_windows(luma, [_widen(region, kept) for kept in boxes])
+    for kept, seen in zip(boxes, sampled, strict=True):
         for symmetry in _MIRRORS:
             yield View(symmetry, part, kept), undo(symmetry, seen)
 
@@ -116,9 +115,10 @@ def _sample_sides(luma: _Samples) -> Iterator[tuple[View, _Samples]]:
         high = 1 - low
         kept += [(low, low, 1.0, 1.0), (0.0, low, high, 1.0)]
         kept += [(low, 0.0, 1.0, high), (0.0, 0.0, high, high)]
-    for edges in kept:
-        box = Box(*edges)
-        yield View(kept=box), sample_window(luma, *_widen(WHOLE, box))
+    boxes = [Box(*edges) for edges in kept]
+    sampled = sample_windows(luma, [_widen(WHOLE, box) for box in boxes])
+    for box, seen in zip(boxes, sampled, strict=True):
+        yield View(kept=box), seen
 
 
 def _widen(region: Region, kept: Box) -> Region:

@@ -20,6 +20,7 @@ from embedder.pictures.perceptual import (
     _tent,
     _transform,
     compute_perceptual_hash,
+    sample_windows,
 )
 
 PictureMaker = Callable[..., Image.Image]
@@ -192,3 +193,19 @@ def test_threads_may_hash_at_the_same_time() -> None:
     _tent.cache_clear()
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(compute_perceptual_hash, images * 4)) == expected * 4
+
+
+def test_windows_sampled_together_are_those_sampled_alone() -> None:
+    luma = np.random.default_rng(3).integers(0, 256, (90, 120), np.uint8)
+    windows = [(0, 0, 120, 90), (-20, 0, 120, 90), (7, -11, 100, 130), (7, 0, 100, 90)]
+    together = list(sample_windows(luma, windows))
+    for window, sampled in zip(windows, together, strict=True):
+        np.testing.assert_array_equal(sampled, *sample_windows(luma, [window]))
+
+
+def test_a_window_beyond_an_edge_repeats_the_pixels_there() -> None:
+    luma = np.random.default_rng(4).integers(0, 256, (90, 120), np.uint8)
+    wider = np.pad(luma, ((11, 0), (20, 5)), mode="edge")
+    (beyond,) = sample_windows(luma, [(-20, -11, 125, 90)])
+    (inside,) = sample_windows(wider, [(0, 0, 145, 101)])
+    np.testing.assert_array_equal(beyond, inside)

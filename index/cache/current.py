@@ -49,6 +49,7 @@ class CurrentView:
         self._pictures = PictureHashes(folder.open_hashes)
         self._held = Held()
         self._last_seen = 0  # the last number in the log when the view was last brought forward
+        self._amendments = 0  # those of the log's head when it was last followed
         self._changed_at = -math.inf  # when the view last changed, by the monotonic clock
 
     @property
@@ -74,6 +75,11 @@ class CurrentView:
         return self._held
 
     @property
+    def amendments(self) -> int:
+        """The number of amendments when the log was last followed."""
+        return self._amendments
+
+    @property
     def has_reached_last_change(self) -> bool:
         """False means that the change log had a gap when the view was last brought forward."""
         return self.generation >= self._last_seen
@@ -89,10 +95,11 @@ class CurrentView:
     def follow(self, limit: int) -> bool:
         """Apply up to `limit` changes. Return whether there are more."""
         with self._database.read() as conn, self._lock:
-            last = last_number(conn)
+            head = read_head(conn)
             before = self.generation
-            self._advance(conn, last, limit)
-        return before < self.generation < last
+            self._advance(conn, head.last, limit)
+            self._amendments = head.amendments
+        return before < self.generation < head.last
 
     def peek(self) -> tuple[View, Head] | None:
         """Return the view and the head of the log if the view lacks no change; one small SELECT."""

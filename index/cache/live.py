@@ -221,6 +221,19 @@ class LiveIndex:
             with self._database.read() as conn:
                 pictures.refresh(conn, generation)
 
+    def read_late_hashes(self) -> bool:
+        """Read the perceptual hashes that images got without a change in the log. Return False if
+        no amendment came that may have brought one.
+
+        For the thread that follows the log.
+        """
+        pictures = self._current.pictures
+        if not pictures.may_lack(self._current.amendments):
+            return False
+        with self._database.read(unlimited=True) as conn:
+            pictures.read_late(conn)
+        return True
+
     def search(
         self,
         vector: ArrayLike,

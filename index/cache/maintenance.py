@@ -33,6 +33,8 @@ class Pace:
     `follow_seconds`: an entry that another process added is found after this time at most, plus the
     time to apply it. `building_first_seconds`: following waits this long for building, because both
     at once leave searches no core beside a writer; searches apply a few changes themselves.
+    `late_hashes_seconds`: hashes that came without a change in the log are read once in this time
+    at most, because all hashes are read for it: some 2 s for a million.
     `yield_seconds`: the pause between two turns of following. `turns_without_building`: building
     normally begins when the log was followed to its end, so that searches have a core beside a
     writer; if the end does not come, it begins after this many turns. `pause_seconds`: the wait
@@ -41,6 +43,7 @@ class Pace:
 
     follow_seconds: float = 0.1
     building_first_seconds: float = 0.3
+    late_hashes_seconds: float = 60.0
     yield_seconds: float = 0.003
     turns_without_building: int = 256
     pause_seconds: float = 10.0
@@ -54,6 +57,7 @@ class MaintainedIndex(Protocol):
 
     def follow(self, limit: int) -> bool: ...
     def read_hashes(self) -> None: ...
+    def read_late_hashes(self) -> bool: ...
     def maintain(self, *, train: bool, wait: bool) -> bool: ...
     def is_maintenance_due(self, *, train: bool) -> bool: ...
 
@@ -69,6 +73,7 @@ class Maintenance:
         self._follower: threading.Thread | None = None
         self._builder: threading.Thread | None = None
         self._not_before = 0.0
+        self._no_late_hashes_before = 0.0
 
     @property
     def is_following(self) -> bool:
@@ -122,9 +127,15 @@ class Maintenance:
                     if turns % pace.turns_without_building == 0:
                         self.start_if_due()
                 self._live.read_hashes()
+                self._read_late_hashes()
             except CorpusError as err:
                 logger.warning("the change log cannot be followed: %s", err)
             self.start_if_due()
+
+    def _read_late_hashes(self) -> None:
+        is_time = time.monotonic() >= self._no_late_hashes_before
+        if is_time and self._live.read_late_hashes():
+            self._no_late_hashes_before = time.monotonic() + self._pace.late_hashes_seconds
 
     def _maintain(self) -> None:
         if self.is_following and sys.platform == "linux":  # where a thread has its own priority

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from index.near_hashes import NearHashes
-from index.truth.changes import ChangeKind, last_number
+from index.truth.changes import ChangeKind, read_head
 from index.truth.perceptual import (
     HASH_BYTES,
     MAX_HAMMING_DISTANCE,
@@ -23,7 +23,13 @@ from index.truth.perceptual import (
 )
 from index.truth.schema import changes, entries, images
 from index.truth.statements import is_any, slices
-from index.view_hashes import MAX_CANDIDATE_DISTANCE, HashRows, ViewedHashes, Views
+from index.view_hashes import (
+    MAX_CANDIDATE_DISTANCE,
+    NO_HASHES,
+    HashRows,
+    ViewedHashes,
+    Views,
+)
 
 # Rows read at a time. With larger pages the garbage collector takes longer than the database (2.5 s
 # for a million rows in pages of 100,000).
@@ -116,7 +122,7 @@ class PictureHashes:
     only propose entries; SQL decides which are live. An image can get its hash later than its first
     entry. It is found as soon as a change of one of its entries is read. If no entry changes,
     because ready embeddings brought the hash of an image that the corpus already had, it is found
-    after the next start.
+    after `read_late`, or by the next process.
 
     Only reading takes a lock: searches run side by side, each over an immutable set.
     """
@@ -129,6 +135,7 @@ class PictureHashes:
         self._open_saved = open_saved
         self._read = ReadHashes(ViewedHashes(), 0, 0)
         self._reached: int | None = None  # the last change read; None before the first reading
+        self._amendments: int | None = None  # those of the head that no hash was missed at
 
     @property
     def read(self) -> ReadHashes:
@@ -182,12 +189,31 @@ class PictureHashes:
             with self._lock:
                 self._catch_up(conn, generation)
 
+    def may_lack(self, amendments: int) -> bool:
+        """Return whether an image may have got its hash since, by the number of amendments now."""
+        return self._amendments is not None and self._amendments < amendments
+
+    def read_late(self, conn: Connection) -> None:
+        """Find the hashes that images got without a change in the log: their number says whether
+        there are any, then all are read. Searches do not wait for it.
+        """
+        head = read_head(conn)
+        self.refresh(conn, head.last)
+        late = len(self._read.held) != _count_hashes(conn)
+        rows = _read_hashes(conn) if late else NO_HASHES
+        with self._lock:
+            held = self._read.held.add(rows.ids, rows.bits)
+            latest = max(self._read.generation, head.last)
+            self._read = ReadHashes(held, latest, self._read.saved)
+            self._amendments = head.amendments
+
     def _catch_up(self, conn: Connection, generation: int) -> None:
         if self._reached is None:
             # The images of every change up to the generation are visible in this transaction.
+            head = read_head(conn)
             held, saved = self._open(conn) or (ViewedHashes(_read_hashes(conn)), 0)
-            self._read = ReadHashes(held, max(generation, last_number(conn)), saved)
-            self._reached = generation
+            self._read = ReadHashes(held, max(generation, head.last), saved)
+            self._reached, self._amendments = generation, head.amendments
         size = PAGE
         while self._reached < generation and size == PAGE:
             self._reached, size = self._follow(conn, self._reached)

@@ -24,6 +24,7 @@ class Log:
         self.followed = 0
         self.built_at: list[int] = []
         self.hashes_read_at: list[int] = []
+        self.late_hashes_read = 0
         self.built = threading.Event()
         self.due = False
 
@@ -34,6 +35,10 @@ class Log:
 
     def read_hashes(self) -> None:
         self.hashes_read_at.append(self.followed)
+
+    def read_late_hashes(self) -> bool:
+        self.late_hashes_read += 1
+        return True
 
     def is_maintenance_due(self, *, train: bool) -> bool:  # noqa: ARG002 - with or without
         return self.due
@@ -73,6 +78,14 @@ def test_building_begins_when_the_log_was_followed_to_its_end() -> None:
     maintained.stop()
     assert log.built_at[0] >= log.turns
     assert log.hashes_read_at[0] >= log.turns
+
+
+def test_late_hashes_are_read_at_the_end_of_the_log_and_then_not_again_for_a_while() -> None:
+    log = Log(turns=3)
+    maintained = following(log)
+    until(lambda: len(log.hashes_read_at) > 3)
+    maintained.stop()
+    assert log.late_hashes_read == 1
 
 
 def test_building_begins_where_the_end_of_the_log_does_not_come() -> None:

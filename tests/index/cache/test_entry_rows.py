@@ -180,7 +180,7 @@ def run(url: str, material: Any, folder: Path, plan: Any) -> None:
         places.close()
 
 
-@settings(settings.get_profile("index"), max_examples=12)
+@settings(settings.get_profile("index"), max_examples=4)
 @given(plan=PLANS)
 def test_answers_show_what_sql_has_on_sqlite(
     plan: Any, new_sqlite_url: Callable[[], str], material: Any, tmp_path_factory: Any
@@ -189,7 +189,7 @@ def test_answers_show_what_sql_has_on_sqlite(
 
 
 @pytest.mark.postgres
-@settings(settings.get_profile("index"), max_examples=4)
+@settings(settings.get_profile("index"), max_examples=2)
 @given(plan=PLANS)
 def test_answers_show_what_sql_has_on_postgresql(
     plan: Any, new_postgresql_url: Callable[[], str], material: Any, tmp_path_factory: Any
@@ -241,6 +241,7 @@ with Database.open(sys.argv[1]) as database, database.write() as conn:
 """
 
 
+@pytest.mark.prove  # above, a second connection stands for the other process
 def test_a_setting_that_another_process_changes_is_shown_at_the_next_search(
     database: Database, database_url: str, live: LiveIndex, material: Any
 ) -> None:

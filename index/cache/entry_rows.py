@@ -75,9 +75,9 @@ class EntryRows:
     def _hold(self, found: Mapping[int, Entry], amendments: int) -> None:
         with self._lock:
             held = self._held
-            if amendments < held.amendments:
-                return  # read by a transaction that began before the last amendment
-            if amendments > held.amendments:
+            # A smaller number comes from a transaction that began before the last amendment, or
+            # from a database that was restored, which may come to the same number another way.
+            if amendments != held.amendments:
                 held = self._held = _Held(amendments, {}, {})
             held.recent.update(islice(found.items(), self._part))
             if len(held.recent) >= self._part:

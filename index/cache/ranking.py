@@ -23,8 +23,10 @@ WIDENING = 4
 DECIMALS = 12
 # Rows compared at a time in float64.
 EXACT_ROWS = 4096
-# Probes ranked at a time, so that memory stays bounded.
+# Probes ranked at a time, and the members compared with all of them, so that memory stays bounded:
+# an image that is in a corpus 100,000 times is as near as its copies.
 PROBES_AT_ONCE = 1024
+PLACES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,10 +86,24 @@ def rank_many(
     if not k:
         nothing = Ranking(np.empty(0, np.int64), np.empty(0, np.float64), exact=True)
         return [nothing] * len(probes)
+    return _rank_all(parts, probes, k, firsts, k, exact=exact)
+
+
+def _rank_all(
+    parts: Sequence[Part],
+    probes: NDArray[np.float32],
+    k: int,
+    firsts: Sequence[NDArray[np.int64]],
+    m: int,
+    *,
+    exact: bool,
+) -> list[Ranking]:
+    """See `_rank_some`; in bounded memory."""
     found: list[Ranking] = []
-    for start in range(0, len(probes), PROBES_AT_ONCE):
-        some = slice(start, start + PROBES_AT_ONCE)
-        found += _rank_some(parts, probes[some], k, firsts[some], k, exact=exact)
+    step = min(PROBES_AT_ONCE, max(1, PLACES_AT_ONCE // m))
+    for start in range(0, len(probes), step):
+        some = slice(start, start + step)
+        found += _rank_some(parts, probes[some], k, firsts[some], m, exact=exact)
     return found
 
 
@@ -120,7 +136,7 @@ def _rank_some(
     again = np.flatnonzero(is_open).tolist()
     if again:
         firsts, m = [firsts[row] for row in again], m * WIDENING
-        more = _rank_some(parts, probes[again], k, firsts, m, exact=exact)
+        more = _rank_all(parts, probes[again], k, firsts, m, exact=exact)
         for row, ranking in zip(again, more, strict=True):
             rankings[row] = ranking
     return rankings

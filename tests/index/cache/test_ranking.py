@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index.cache import ranking
 from index.cache.codes import Codes
 from index.cache.facts import Words
 from index.cache.marks import Marks
@@ -14,6 +15,7 @@ from index.cache.ranking import DECIMALS, cosine_similarities, rank, rank_many
 from index.cache.recall import Tuning
 from index.cache.rows import HeldRows
 from index.cache.sealed import SealedSegment, TunedCodes
+from index.cache.segments import Candidates
 from index.cache.view import Part
 from tests.index.cache.samples import (
     clustered_rows,
@@ -73,9 +75,9 @@ def test_codes_answer_a_batch_as_they_answer_each_probe(nprobe: int) -> None:
     probes = clustered_rows(40, seed=3)
     for part in (Part(segment, None), Part(segment, live)):
         found = rank_many([part], probes, 10, [NOTHING] * 40, exact=False)
-        for probe, ranking in zip(probes, found, strict=True):
-            assert ranking.best == rank([part], probe, 10, NOTHING, exact=False).best
-            assert len(ranking.ids) == 10
+        for probe, each in zip(probes, found, strict=True):
+            assert each.best == rank([part], probe, 10, NOTHING, exact=False).best
+            assert len(each.ids) == 10
 
 
 def test_similarities_are_rounded_and_bounded_as_numpy_does() -> None:
@@ -84,3 +86,24 @@ def test_similarities_are_rounded_and_bounded_as_numpy_does() -> None:
     norms = np.sqrt(np.vecdot(wide, wide) * np.vecdot(one, one))
     expected: Any = np.round(np.vecdot(wide, one) / norms, DECIMALS).clip(-1.0, 1.0)
     assert np.array_equal(cosine_similarities(rows, probe), expected)
+
+
+class CountingSegment(SealedSegment):
+    """Keeps how many candidates were asked for at a time."""
+
+    places = 0
+
+    def candidates(self, probes: Any, m: int, live: Marks | None, *, exact: bool) -> Candidates:
+        self.places = max(self.places, len(probes) * m)
+        return super().candidates(probes, m, live, exact=exact)
+
+
+def test_an_image_that_is_there_very_often_takes_no_more_memory_for_many_probes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ranking, "PLACES_AT_ONCE", 1000)
+    rows = unit_rows(1, seed=6).repeat(300, axis=0)
+    segment = CountingSegment(HeldRows(rows), facts_with_ids(np.arange(1, 301)), Words())
+    found = rank_many([Part(segment, None)], rows[:40], 5, [NOTHING] * 40, exact=False)
+    assert [each.ids.tolist() for each in found] == [[1, 2, 3, 4, 5]] * 40
+    assert 500 < segment.places <= 1000

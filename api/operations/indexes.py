@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from api.lineup import make_index_config, open_database
-from api.operations.json import ComparisonAnswer, IndexAnswer, IndexesAnswer, PlanFiguresAnswer
+from api.operations.json import IndexAnswer, IndexesAnswer, PlanComparisonAnswer, PlanFiguresAnswer
 from api.settings import Settings
 from index.cache.config import Plan
 from index.cache.explain import explain
@@ -45,7 +45,7 @@ def plan_index(index: LiveIndex) -> IndexAnswer:
     return IndexAnswer.of(explain(index))
 
 
-def describe_comparison(comparison: ComparisonAnswer) -> str:
+def describe_comparison(comparison: PlanComparisonAnswer) -> str:
     """Return the measured plans in words, with the time and the recall of each."""
     return "; ".join(_describe_figures(each, comparison.k) for each in comparison.plans)
 

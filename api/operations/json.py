@@ -261,7 +261,7 @@ class PlanFiguresAnswer(Answer):
     )
 
 
-class ComparisonAnswer(Answer):
+class PlanComparisonAnswer(Answer):
     """The plans side by side, as they were measured on this index."""
 
     plans: list[PlanFiguresAnswer] = Field(description="The plans that were measured.")
@@ -271,7 +271,7 @@ class ComparisonAnswer(Answer):
     measured_at: Instant = Field(description="When it was measured, in UTC.")
 
     @classmethod
-    def of(cls, comparison: Comparison | None) -> ComparisonAnswer | None:
+    def of(cls, comparison: Comparison | None) -> PlanComparisonAnswer | None:
         """From what `index` measured."""
         if comparison is None:
             return None
@@ -329,7 +329,7 @@ class IndexAnswer(Answer):
     recall: RecallAnswer | None = Field(
         description="Recall, measured when the codes were last written. Null without codes."
     )
-    comparison: ComparisonAnswer | None = Field(
+    comparison: PlanComparisonAnswer | None = Field(
         None,
         description="Time and recall of every plan, measured when the index was built. Null where "
         "that was not done: up to `index_flat_limit` entries every vector is compared.",
@@ -353,7 +353,7 @@ class IndexAnswer(Answer):
             nlist=state.nlist,
             code_bytes=state.code_bytes,
             recall=RecallAnswer.of(state.tuning),
-            comparison=ComparisonAnswer.of(state.comparison),
+            comparison=PlanComparisonAnswer.of(state.comparison),
         )
 
 

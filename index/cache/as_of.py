@@ -1,7 +1,7 @@
 """Searching an earlier generation: every member of that generation is compared, from SQL alone.
 
 Nothing is ever deleted from the tables that this reads, so an earlier generation can always be
-searched again. The answer is exact. An answer of `index.cache.searching` equals it if that was
+searched again. The answer is exact. An answer of `index.cache.answering` equals it if that was
 exact too; if codes proposed the candidates, this one may contain a nearer neighbour.
 """
 

@@ -11,11 +11,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from index.truth.changes import Head
-from index.truth.corpora import CorpusKind
 from index.truth.filters import Filter, select_corpus_ids
-
-# Filters of which each names other corpora; a server's look-ups have two or three.
-SELECTIONS_HELD = 1_000
+from index.truth.remembered import Remembered
 
 
 class CorpusSelection(NamedTuple):
@@ -25,21 +22,19 @@ class CorpusSelection(NamedTuple):
 
 
 _ALL = CorpusSelection(None)
-_Selections = dict[tuple[frozenset[str] | None, CorpusKind | None], CorpusSelection]
 
 
 class CorpusIds:
     """Selections of corpora. For any thread."""
 
     def __init__(self) -> None:
-        self._held: tuple[Head, _Selections] = (Head(-1, -1, is_emptying=False), {})
+        self._remembered = Remembered()
 
     def held(self, chosen: Filter, head: Head) -> CorpusSelection | None:
         """Return which corpora a filter selects; None if that is not held for this head."""
         if chosen.corpora is None and chosen.kind is None:
             return _ALL
-        of_head, selections = self._held
-        return selections.get((chosen.corpora, chosen.kind)) if of_head == head else None
+        return self._remembered.find(head, (chosen.corpora, chosen.kind), CorpusSelection)
 
     def find(self, conn: Connection, chosen: Filter, head: Head) -> CorpusSelection:
         """Return which corpora a filter selects; `head` is what the transaction sees.
@@ -48,11 +43,10 @@ class CorpusIds:
             UnknownCorpus: the filter names an unknown corpus.
 
         """
-        found = self.held(chosen, head)
-        if found is None:
-            found = CorpusSelection(select_corpus_ids(conn, chosen))
-            of_head, selections = self._held
-            if of_head != head or len(selections) >= SELECTIONS_HELD:
-                selections = {}
-            self._held = (head, {**selections, (chosen.corpora, chosen.kind): found})
-        return found
+        if chosen.corpora is None and chosen.kind is None:
+            return _ALL
+        return self._remembered.get(
+            head,
+            (chosen.corpora, chosen.kind),
+            lambda: CorpusSelection(select_corpus_ids(conn, chosen)),
+        )

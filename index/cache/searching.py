@@ -1,8 +1,8 @@
-"""Searching a view: candidates from each segment, similarities from the stored vectors, entries
-from SQL.
+"""The question that a view is asked, its answer, and the order of the neighbours in it.
+`index.cache.answering` finds them.
 
-Every returned cosine similarity is computed in float64 from stored float32 vectors (`ranking`). If
-candidates come from codes, the answer says so and states the recall.
+Every returned cosine similarity is computed in float64 from stored float32 vectors
+(`index.cache.ranking`). If candidates come from codes, the answer says so and states the recall.
 
 Entries that show the probe's picture by perceptual hash are returned too, however far their
 embeddings are: finding a copy that was compressed again is the purpose of a look-up.
@@ -42,11 +42,10 @@ class Neighbour:
     """An entry near the probe.
 
     `cosine_similarity` is in [-1, 1]; higher is nearer. It is None if the probe has no embedding.
-    `identical` means equal bytes,
-    `near_duplicate` the same picture by perceptual hash. The latter is None if a hash is missing or
-    unreliable, and so is `hamming_distance`, in bits from 0 to 256. Both are those of the probe's
-    nearest view. `copy` is what shows, or suggests, that the probe is an edited version of the
-    entry's picture, None if nothing does.
+    `identical` means equal bytes, `near_duplicate` the same picture by perceptual hash. The latter
+    is None if a hash is missing or unreliable, and so is `hamming_distance`, in bits from 0 to 256.
+    Both are those of the probe's nearest view. `copy` is what shows, or suggests, that the probe is
+    an edited version of the entry's picture, None if nothing does.
     """
 
     entry: Entry

@@ -62,8 +62,8 @@ class Standing:
 
     `measured` are calibrations without their documents, the newest first, and so are `provisional`
     ones. `fakes` are the live corpora of known fakes. `embedded` are the ids of those that have
-    embedded entries, but for corpora that every one of
-    several calibrations covers, of which one is not provisional.
+    embedded entries. Where there is a measured one, corpora that every calibration covers are left
+    out: nothing asks about them.
     """
 
     measured: tuple[CalibrationHead, ...]

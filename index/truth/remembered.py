@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Each is what one kind of look-up reads, such as one per combination of corpora: some KB.
+# Each is what one kind of look-up reads, such as one per combination of corpora: some KB. A
+# server's look-ups have two or three.
 MOST = 256
 
 
@@ -26,6 +27,12 @@ class Remembered:
         self._lock = threading.Lock()
         self._state: Hashable = None
         self._values: dict[Hashable, Any] = {}
+
+    def find(self, state: Hashable, key: Hashable, kind: type[T]) -> T | None:
+        """Return the value of a key in a state, None if none of this kind is remembered."""
+        with self._lock:
+            value = self._values.get(key) if state == self._state else None
+        return value if isinstance(value, kind) else None
 
     def get(self, state: Hashable, key: Hashable, read: Callable[[], T]) -> T:
         """Return the value of a key in a state. `read` reads it, if it is not remembered."""

@@ -20,6 +20,9 @@ def test_a_value_is_read_once_in_a_state_and_again_in_every_other_one() -> None:
     assert log == ["a", "c", "d", "f"]
     assert remembered.get(None, "key", reads(log, "z")) == "f"
     assert remembered.get(None, "other", reads(log, "h")) == "h"
+    assert remembered.find(None, "other", str) == "h"
+    assert remembered.find(1, "other", str) is None
+    assert remembered.find(None, "third", str) is None
 
 
 def test_reading_may_remember_more_and_what_fails_is_read_again() -> None:

@@ -292,7 +292,7 @@ class Lineup:
         )
         self.batcher = Batcher(embedder, settings.queue_size)
         self.calibrations = Calibrations(self.space)
-        self.lookup_store = LookupStore(database, self.space)
+        self.lookup_store = LookupStore(database, self.space, lambda: self.index.space_id)
         self.remembered = Remembered()
         self.copies = Copies(settings, database, make_index_config(settings), background=background)
 

@@ -8,7 +8,7 @@ for more: a single look-up is committed at once. Nothing is acknowledged before 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from index.errors import DatabaseError, StorageFull
@@ -30,10 +30,18 @@ class _Waiting:
 class LookupStore:
     """Stores look-ups of one embedding space; `save` may be called from any number of threads."""
 
-    def __init__(self, database: Database, space: Space) -> None:
+    def __init__(
+        self,
+        database: Database,
+        space: Space,
+        find_space_id: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """`find_space_id` returns the row id of the space where it is known; the index knows it,
+        and notices that the database was restored.
+        """
         self._database = database
         self._space = space
-        self._space_id: int | None = None  # known from the first commit on
+        self._find_space_id = find_space_id
         self._changed = threading.Condition()  # guards what follows, and tells of its changes
         self._waiting: list[_Waiting] = []
         self.is_committing = False
@@ -91,6 +99,5 @@ class LookupStore:
 
     def _write(self, rows: Sequence[NewLookup]) -> None:
         with self._database.write() as conn:
-            space_id = save_lookups(conn, self._space, rows, self._space_id)
-        self._space_id = space_id
+            save_lookups(conn, self._space, rows, self._find_space_id())
         self.commits += 1

@@ -131,10 +131,10 @@ class NewLookup:
 
 def save_lookups(
     conn: Connection, space: Space, new: Sequence[NewLookup], space_id: int | None = None
-) -> int:
-    """Store look-ups of one embedding space and return the row id of the space.
+) -> None:
+    """Store look-ups of one embedding space.
 
-    It never changes: who has it from a commit of the same database gives it, and saves a statement.
+    Who knows the row id of the space gives it, and saves a statement.
 
     Raises:
         ForeignSpace
@@ -162,7 +162,6 @@ def save_lookups(
     ]
     if rows:
         conn.execute(insert(lookups), rows)
-    return space_id
 
 
 def get_lookup(conn: Connection, lookup_id: str) -> Lookup:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import copy
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +17,9 @@ from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
 from api.lookups.stored import find_answer, in_words_of_today, name_paths, take_stored_paths
 from index.errors import UnknownLookup
+from index.truth.database import Database
 from index.truth.lookups import NewLookup, get_lookup, save_lookups
+from index.truth.spaces import ensure_space_id
 from index.verdict import RULES, Relation
 from tests.api.lookups.earlier import as_schema_0004
 from tests.api.small_lineup import encoded, picture
@@ -155,3 +161,19 @@ def provenances_in(document: Any) -> Iterator[dict[str, Any]]:
     if isinstance(document, list):
         for each in document:
             yield from provenances_in(each)
+
+
+def test_a_look_up_after_a_restore_is_one_of_its_own_space(own: Lineup, tmp_path: Path) -> None:
+    """The row ids of embedding spaces are those of the database, which was another one before."""
+    look_up_image(own, encoded(picture(1)), LookupQuery())
+    url = f"sqlite:///{tmp_path}/backup.db"
+    with Database.open(url, migrate=True) as backup, backup.write() as conn:
+        ensure_space_id(conn, replace(own.space, fingerprint="5" * 64))
+    with (
+        closing(sqlite3.connect(tmp_path / "backup.db")) as restored,
+        closing(sqlite3.connect(own.settings.data_dir / "lineup.db")) as served,
+    ):
+        restored.backup(served)
+    answer = look_up_image(own, encoded(picture(1)), LookupQuery())
+    with own.database.read() as conn:
+        assert get_lookup(conn, answer.id).space_fingerprint == own.space.fingerprint

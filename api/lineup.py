@@ -7,6 +7,7 @@ HTTP and the terminal open one `Lineup` and pass it to the same functions, such 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,13 +20,14 @@ from numpy.typing import NDArray
 from api.batcher import Batcher
 from api.copies.spaces import Copies
 from api.copies.stored_features import StoredFeatures
-from api.decoding import make_decoders, make_image_limits, make_picture_now, open_decoders
+from api.decoding import make_picture_now, open_decoders
 from api.errors import EarlierWeights, InvalidVerbalScale
 from api.images import BlobStores
-from api.interpreter import loading
+from api.model import Model, load_embedder, locate_files
 from api.settings import Settings
 from api.storing import LookupStore
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
+from embedder.network.download import describe_model
 from embedder.network.registry import BUILTIN, EARLIER_BUILTIN_WEIGHTS, ModelInfo
 from embedder.pictures.limits import ImageLimits
 from index.blobs import FEATURES_SUFFIX, ORIGINAL_SUFFIX, BlobStore
@@ -35,7 +37,7 @@ from index.calibration.standing import Calibrations
 from index.calibration.verbal import ENFSI_2015, VerbalScale
 from index.errors import DatabaseUnavailable, NoData, SchemaOutdated
 from index.truth.active import ActiveModel, find_active_model
-from index.truth.computations import Computation, PrecisionCheck
+from index.truth.computations import Computation
 from index.truth.database import Database
 from index.truth.options import DatabaseOptions
 from index.truth.remembered import Remembered
@@ -107,29 +109,6 @@ def read_threshold(settings: Settings) -> Threshold | None:
     return Threshold(chosen, "the operator's setting LINEUP_SIMILARITY_THRESHOLD")
 
 
-def load_embedder(settings: Settings, decoders: Decoders | None = None) -> Embedder:
-    """Load the model that the settings name. Raises `EmbedderError`.
-
-    `decoders` make its pictures; without them those that the settings name, which start with the
-    first picture.
-    """
-    with loading():
-        from embedder.network.embed import Embedder  # noqa: PLC0415 -- torch takes seconds to load; most commands need no model
-
-    return Embedder.load(
-        settings.model,
-        device=settings.device,
-        precision=settings.precision,
-        limits=make_image_limits(settings),
-        batch_size=settings.batch_size,
-        cache_dir=settings.model_cache_dir,
-        offline=settings.offline,
-        added_dir=settings.added_model_dir,
-        checks_dir=settings.precision_dir,
-        decoders=decoders or make_decoders(settings),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
     """Settings that name the model to load, and the embedding space that it must have.
@@ -170,7 +149,7 @@ def _find_earlier_space(
 def find_space(settings: Settings, database: Database) -> Space:
     """Return the embedding space of look-ups. It also finds one of earlier built-in weights.
 
-    Loads the model only where the database does not say its space. Raises `EmbedderError`.
+    Reads the model's files only where the database does not say its space. Raises `ModelError`.
     """
     with database.read() as conn:
         active = find_active_model(conn)
@@ -178,7 +157,7 @@ def find_space(settings: Settings, database: Database) -> Space:
     if earlier is not None:
         return earlier
     if active is None or settings.names_model:
-        return make_space(load_embedder(settings).info)
+        return make_space(describe_model(locate_files(settings)))
     return active.space
 
 
@@ -236,18 +215,6 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Iterator[Data
         database.close()
 
 
-def read_precision_check(embedder: Embedder) -> PrecisionCheck | None:
-    """Return what the panel measured of the precision that a model runs in.
-
-    None where that is float32 on a CPU, and where the panel refused another precision.
-    """
-    check = embedder.precision_check
-    if check is None or check.precision != embedder.precision:
-        return None
-    cosine = min(max(check.smallest_cosine, -1.0), 1.0)  # rounding may exceed 1
-    return PrecisionCheck(check.images, cosine, check.largest_logit_difference)
-
-
 def explain_migration(settings: Settings) -> str | None:
     """Return what opening with `migrate` will do to the data; None where it changes nothing.
 
@@ -274,14 +241,14 @@ class Lineup:
     """
 
     def __init__(
-        self, settings: Settings, database: Database, embedder: Embedder, *, background: bool
+        self, settings: Settings, database: Database, model: Model, *, background: bool
     ) -> None:
         self.settings = settings
         self.database = database
-        self.embedder = embedder
-        self.space = make_space(embedder.info)
+        self.model = model
+        self.space = make_space(model.info)
         self.blob_stores = open_blob_stores(settings)
-        self.stored_features = StoredFeatures(self.blob_stores, embedder.decoders, embedder.limits)
+        self.stored_features = StoredFeatures(self.blob_stores, model.decoders, model.limits)
         self.verbal_scale = read_verbal_scale(settings.verbal_scale)
         self.index = LiveIndex.open(
             database,
@@ -290,7 +257,8 @@ class Lineup:
             config=make_index_config(settings),
             background=background,
         )
-        self.batcher = Batcher(embedder, settings.queue_size)
+        self._starting = threading.Lock()
+        self._batcher = Batcher(model.embedder, settings.queue_size) if model.is_loaded else None
         self.calibrations = Calibrations(self.space)
         self.lookup_store = LookupStore(database, self.space, lambda: self.index.space_id)
         self.remembered = Remembered()
@@ -305,6 +273,7 @@ class Lineup:
         migrate: bool = False,
         background: bool = False,
         as_named: bool = False,
+        loads_network: bool = True,
         decoders: Decoders | None = None,
     ) -> Iterator[Lineup]:
         """Open all parts; close them at the end of the block.
@@ -312,16 +281,23 @@ class Lineup:
         `migrate` creates or upgrades the database first. `background` is for a server: the index
         follows the change log and trains codes in a thread of its own. `as_named` loads the model
         that the settings name, even if the database was filled by other weights of that name; a
-        re-embedding needs it. `decoders` are another product's, which closes them.
+        re-embedding needs it. Without `loads_network` only the files of the model are checked, and
+        its network is loaded with the first image. `decoders` are another product's, which closes
+        them.
+
+        Raises `EmbedderError`, `EarlierWeights`, `ForeignSpace` and what `open_database` raises.
         """
         with ExitStack() as stack:
             database = stack.enter_context(open_database(settings, migrate=migrate))
             choice = ModelChoice(settings, None) if as_named else choose_model(settings, database)
             shared = decoders or stack.enter_context(open_decoders(choice.settings))
-            embedder = load_embedder(choice.settings, shared)
+            if loads_network:
+                model = Model.of(load_embedder(choice.settings, shared))
+            else:
+                model = Model.locate(choice.settings, shared)
             if choice.space is not None:
-                choice.space.require(make_space(embedder.info).fingerprint)
-            lineup = cls(choice.settings, database, embedder, background=background)
+                choice.space.require(make_space(model.info).fingerprint)
+            lineup = cls(choice.settings, database, model, background=background)
             try:
                 yield lineup
             finally:
@@ -329,33 +305,43 @@ class Lineup:
 
     def close(self) -> None:
         """Stop the batcher and release the indexes. The caller closes the database."""
-        self.batcher.close()
+        if self._batcher is not None:
+            self._batcher.close()
         self.copies.close()
         self.index.close()
 
     @property
+    def embedder(self) -> Embedder:
+        """The network on its device. Raises `EmbedderError` where it is first loaded now."""
+        return self.model.embedder
+
+    @property
+    def batcher(self) -> Batcher:
+        """What runs the forwards of look-ups."""
+        with self._starting:
+            if self._batcher is None:
+                self._batcher = Batcher(self.embedder, self.settings.queue_size)
+            return self._batcher
+
+    @property
     def computation(self) -> Computation:
         """What computes the embeddings of this process: rows record it."""
-        return Computation(
-            self.embedder.device,
-            self.embedder.precision,
-            read_precision_check(self.embedder),
-        )
+        return self.model.computation
 
     @property
     def limits(self) -> ImageLimits:
         """The limits on images."""
-        return self.embedder.limits
+        return self.model.limits
 
     @property
     def decoders(self) -> Decoders:
         """What makes pictures of bytes from outside."""
-        return self.embedder.decoders
+        return self.model.decoders
 
     @property
     def picture_order(self) -> PictureOrder:
         """The order for the pixels that the model reads."""
-        return self.embedder.picture_order
+        return self.model.picture_order
 
     def make_picture(self, data: bytes, order: PictureOrder) -> Picture:
         """Make a picture that somebody waits for. Raises `ImageError`."""
@@ -372,7 +358,7 @@ class Lineup:
     @property
     def classifier_policy(self) -> ClassifierPolicy | None:
         """The limits of the logit and their source; None where this model has none."""
-        return read_classifier_policy(self.embedder.info)
+        return read_classifier_policy(self.model.info)
 
     @property
     def threshold(self) -> Threshold | None:

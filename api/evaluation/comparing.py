@@ -39,7 +39,7 @@ from api.evaluation.request import EvaluationRequest
 from api.evaluation.separation import balanced_accuracy
 from api.evaluation.splits import draw_resamples
 from api.ingest.patterns import Pattern
-from api.lineup import load_embedder
+from api.model import load_embedder
 from api.release import get_version
 from api.settings import Settings
 from api.sources.access import Access

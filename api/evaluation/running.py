@@ -22,7 +22,8 @@ from api.evaluation.reading import Labelled, Listing, list_labelled, require_bot
 from api.evaluation.request import EvaluationRequest
 from api.fields import FailedItem
 from api.ingest.patterns import Pattern
-from api.lineup import choose_settings, load_embedder, read_classifier_policy, read_threshold
+from api.lineup import choose_settings, read_classifier_policy, read_threshold
+from api.model import load_embedder
 from api.release import get_version
 from api.server_paths import PathHider, hider_of, is_local, name_path
 from api.settings import Settings

@@ -19,13 +19,15 @@ from api.ingest.ready import ReadyChunks
 from api.ingest.request import IngestRequest
 from api.ingest.task import CHUNK_ITEMS, READY_ROWS
 from api.jobs.task import Added, NotTaken
-from api.lineup import choose_settings, load_embedder, make_space, open_database
+from api.lineup import choose_settings, make_space, open_database
+from api.model import locate_files
 from api.settings import Settings
 from api.sources.item import Source, UnreadableItem
 from api.sources.ready import ReadySource
 from embedder.decoding.ahead import make_pictures_ahead
 from embedder.decoding.picture import Decoders, PictureOrder
 from embedder.errors import ImageError
+from embedder.network.download import describe_model
 from embedder.pictures.limits import ImageLimits
 from index.errors import NoData
 from index.near_hashes import NearHashes
@@ -104,7 +106,7 @@ def dry_run(settings: Settings, request: IngestRequest) -> DryRunAnswer:
     Raises `UnusableSource`, `InvalidRequest`, `ForeignSpace`, `ModelError`.
     """
     _ = request.parsed_pattern  # raises if the pattern is invalid
-    space = make_space(load_embedder(choose_settings(settings)).info)
+    space = make_space(describe_model(locate_files(choose_settings(settings))))
     with ExitStack() as stack:
         database = _find_database(settings, stack)
         decoders = stack.enter_context(open_decoders(settings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from api.errors import ServiceError
 from api.ingest.request import IngestRequest
 from api.ingest.spool import is_kept_list
 from api.sources.access import Access
@@ -22,3 +23,21 @@ def open_any(location: str, request: IngestRequest, upload_dir: Path) -> Source 
     return open_ready(location, access) or open_source(
         location, access, path_column=request.path_column, image_column=request.image_column
     )
+
+
+def holds_only_embeddings(request: IngestRequest) -> bool:
+    """Whether every source holds ready embeddings, so that no image will be embedded.
+
+    False where a source cannot be opened: the ingest says why.
+    """
+    access = Access(request.roots)
+    try:
+        for location in request.sources:
+            access.require(location)
+            source = open_ready(location, access)
+            if source is None:
+                return False
+            source.close()
+    except (ServiceError, OSError):
+        return False
+    return True

@@ -80,15 +80,15 @@ class IngestTask:
         order: PictureOrder,
         upload_dir: Path,
         job: Job,
-        computation: Computation,
+        find_computation: Callable[[], Computation],
         find_describer: Callable[[], Describer | None] = no_describer,
     ) -> None:
-        """`find_describer` returns what makes the vectors of copies; it is asked when the first
-        pictures are read.
+        """`find_computation` returns what computes the embeddings of pictures, and `find_describer`
+        what makes the vectors of copies; they are asked when pictures are there.
         """
         self._database = database
         self._space = space
-        self._computation = computation
+        self._find_computation = find_computation
         self._stores = stores
         self._decoders = decoders
         self._limits = order.limits
@@ -144,7 +144,7 @@ class IngestTask:
         """
         facts = describe_image(item.sha256, item.data, picture)
         provenance = self._provenance(item, picture)
-        result = _to_add(item, NewEntry(facts, vector, logit, provenance, self._computation))
+        result = _to_add(item, NewEntry(facts, vector, logit, provenance, self._find_computation()))
         if isinstance(result, Added):
             self._stage(
                 item.position, self._stores.stage(self._keep, item.sha256, item.data, picture)

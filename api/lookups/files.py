@@ -74,7 +74,7 @@ def _prepare(
     lineup: Lineup, path: Path, name: str, query: LookupQuery
 ) -> PreparedLookup | FailedItem:
     try:
-        data = read_any_file(str(path), lineup.embedder.limits.max_image_bytes)
+        data = read_any_file(str(path), lineup.limits.max_image_bytes)
         return prepare_image(lineup, data, query)
     except NOT_USABLE as err:
         return _describe_failure(name, err)

@@ -27,7 +27,7 @@ class Limits:
     @classmethod
     def of(cls, lineup: Lineup) -> Self:
         """As the settings and the model have them."""
-        settings, info = lineup.settings, lineup.embedder.info
+        settings, info = lineup.settings, lineup.model.info
         return cls(
             false_match_rate=settings.false_match_rate,
             choices=Choices(

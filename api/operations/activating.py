@@ -6,7 +6,8 @@ from pathlib import Path
 
 from api.errors import SpaceIncomplete, UnlistedModel
 from api.jobs.json import JobAnswer
-from api.lineup import Lineup, load_embedder, make_space, open_database
+from api.lineup import Lineup, make_space, open_database
+from api.model import load_embedder
 from api.operations.json import (
     ActivatedModel,
     ConfinementAnswer,

@@ -48,7 +48,7 @@ from embedder.network.registry import (
     WEIGHTS_FILE,
 )
 from embedder.network.tensor_names import find_unused
-from embedder.network.weights import compute_sha256, read_shapes
+from embedder.network.weight_files import compute_sha256, read_shapes
 from embedder.pictures.processors import describe_preprocessing
 from index.durable import sync_directory, write_bytes_durably
 from index.errors import NoData, SchemaOutdated

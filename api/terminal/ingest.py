@@ -181,6 +181,7 @@ def worker(
 
 
 def _ingest(ctx: typer.Context, request: IngestRequest, keep: Keep | None, *, json: bool) -> None:
+    from api.ingest.opening import holds_only_embeddings
     from api.lineup import Lineup
     from api.worker.running import work_watched
     from api.worker.starting import start_ingest
@@ -189,7 +190,9 @@ def _ingest(ctx: typer.Context, request: IngestRequest, keep: Keep | None, *, js
     with (
         stop_on_sigterm(settings.shutdown_grace_seconds),
         tuned_interpreter(),
-        Lineup.open(settings, migrate=True) as lineup,
+        Lineup.open(
+            settings, migrate=True, loads_network=not holds_only_embeddings(request)
+        ) as lineup,
     ):
         job = start_ingest(lineup.database, lineup.space, request, keep)
         with resumable(ctx, lineup.database, job.id), reported(job, json=json) as report:

@@ -48,7 +48,8 @@ def models(ctx: typer.Context, json: Json = False) -> None:
         return
     from api.decoding import find_confinement, open_decoders
     from api.errors import EarlierWeights
-    from api.lineup import choose_settings, load_embedder
+    from api.lineup import choose_settings
+    from api.model import load_embedder
     from api.operations.activating import list_models
     from api.problems import EXIT_MODEL
     from embedder.errors import EmbedderError

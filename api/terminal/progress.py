@@ -123,9 +123,12 @@ def progress_bar(*, rate: str = "", after: str = "") -> Progress:
 
 @contextmanager
 def reported(job: Job, *, json: bool) -> Iterator[OnProgress]:
-    """Give a function that reports progress: a bar for a person, a line a second for a program."""
-    if json:
-        yield report_lines()
+    """Give a function that reports progress: a bar for a person, a line a second for a program.
+
+    Where there is no bar, standard error says what is done after the last item.
+    """
+    if json or not errors.is_terminal:
+        yield report_without_bar(report_lines() if json else None)
         return
     with progress_bar(rate="{task.fields[rate]:.1f}/s", after="{task.fields[failures]}") as bar:
         task = bar.add_task(describe(job), total=None, rate=0.0, failures="")
@@ -145,11 +148,31 @@ def reported(job: Job, *, json: bool) -> Iterator[OnProgress]:
         yield on_progress
 
 
+def report_without_bar(report: OnProgress | None) -> OnProgress:
+    """Return a function that reports, and once all items are done says what still goes on."""
+    is_said = False
+
+    def on_progress(job: Job, result: ChunkResult) -> None:
+        nonlocal is_said
+        if report is not None:
+            report(job, result)
+        if not is_said and all_items_are_done(job):
+            is_said = True
+            errors.print(describe(job))
+
+    return on_progress
+
+
+def all_items_are_done(job: Job) -> bool:
+    """Whether only that is left to do which follows the last item."""
+    return job.listed and 0 < job.counts.found == job.counts.done
+
+
 def describe(job: Job) -> str:
     """Return what a job is doing, as the bar shows it."""
     if not job.listed:
         return f"job {job.id}: listing sources: {job.counts.found:,} found"
-    if job.counts.found and job.counts.done == job.counts.found:
+    if all_items_are_done(job):
         return f"job {job.id}: {AFTERWARDS[job.kind]}"
     return f"job {job.id}: {DOING[job.kind]}"
 

@@ -86,7 +86,7 @@ def work_on(
     stop = stop or threading.Event()
     rested = run_task(
         lineup.database,
-        lineup.embedder,
+        lineup.model,
         lambda: _task(lineup, job, stop),
         job.id,
         on_progress,
@@ -421,7 +421,7 @@ def _is_of_server(job: Job) -> bool:
 
 def find_shipped(lineup: Lineup) -> ShippedPhotographs | None:
     """The photographs that came with the model; None without any."""
-    return ShippedPhotographs.of(lineup.embedder.references, lineup.space.model)
+    return ShippedPhotographs.of(lineup.model.references, lineup.space.model)
 
 
 def _task(lineup: Lineup, job: Job, stop: threading.Event) -> AnyTask:
@@ -437,7 +437,7 @@ def _task(lineup: Lineup, job: Job, stop: threading.Event) -> AnyTask:
                 lineup.picture_order,
                 lineup.settings.upload_dir,
                 job,
-                lineup.computation,
+                lambda: lineup.computation,
                 lineup.copies.find_describer,
             )
         case JobKind.REEMBED:

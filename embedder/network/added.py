@@ -15,7 +15,7 @@ from typing import Any
 
 from embedder.errors import CorruptWeights, InvalidModelConfig, ModelUnavailable
 from embedder.jsonfile import read_json_object
-from embedder.network.weights import verify_file
+from embedder.network.weight_files import verify_file
 
 RECORD_FILE = "lineup.json"
 # Names are options of a command, parts of paths and cells of tables. Eight digits more than a

@@ -74,6 +74,18 @@ class Architecture:
         side = self.image_size // self.patch_size
         return side * side
 
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters of the ViT with its one logit."""
+        width, inner = self.hidden_size, self.intermediate_size
+        patches = (3 * self.patch_size**2 + 1) * width
+        tokens = (1 + 1 + self.token_count) * width  # CLS, and the position of each token
+        norm = 2 * width
+        attention = 4 * width * width + (4 if self.qkv_bias else 1) * width
+        perceptron = (width + 1) * inner + (inner + 1) * width
+        layers = self.num_hidden_layers * (2 * norm + attention + perceptron)
+        return patches + tokens + layers + norm + width + 1
+
 
 VIT_SMALL_384 = Architecture(384, 12, 6, 1536, 384, 16, TIMM_LAYER_NORM_EPS)
 

@@ -21,11 +21,7 @@ from typing import NoReturn
 from embedder.errors import CorruptWeights, InvalidModelConfig, ModelUnavailable, UnsafeWeights
 from embedder.jsonfile import read_json_object
 from embedder.network.registry import WEIGHTS_FILE
-from embedder.network.weights import (
-    check_is_safetensors,
-    compute_sha256,
-    read_shapes,
-)
+from embedder.network.weight_files import check_is_safetensors, compute_sha256, read_shapes
 from embedder.unsafe_files import UNSAFE_SUFFIXES
 
 INDEX_FILE = "model.safetensors.index.json"

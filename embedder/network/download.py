@@ -25,6 +25,7 @@ from embedder.network.added import find_added, list_added_names, verify_added
 from embedder.network.architecture import Architecture, read_architecture
 from embedder.network.checkpoint import Checkpoint, count_logits, find_weights
 from embedder.network.labels import ONE_LOGIT, Head, read_head
+from embedder.network.references import ReferenceVectors, find_references
 from embedder.network.registry import (
     BUILTIN,
     CONFIG_FILE,
@@ -34,12 +35,13 @@ from embedder.network.registry import (
     WEIGHTS_FILE,
     ListedModel,
     Measured,
+    ModelInfo,
     ModelSource,
     PinnedFile,
     get_builtin_directory,
     read_measured,
 )
-from embedder.network.weights import check_is_safetensors, verify_file
+from embedder.network.weight_files import check_is_safetensors, verify_file
 from embedder.pictures.preprocess import Preprocessing
 from embedder.pictures.processors import read_preprocessing
 from embedder.unsafe_files import UNSAFE_SUFFIXES
@@ -91,6 +93,40 @@ def locate_model(
     if not Path(model).exists():
         raise UnknownModel(str(model), (*MODELS, *list_added_names(added_dir)))
     return read_folder(Path(model))
+
+
+def describe_model(files: ModelFiles) -> ModelInfo:
+    """Return what identifies the model in these files."""
+    measured = files.measured
+    readings = (files.head.reading, files.architecture.reading)
+    return ModelInfo(
+        name=files.name,
+        revision=files.revision,
+        licence=files.licence,
+        weights_sha256=files.weights_sha256,
+        preprocessing=files.preprocessing,
+        dimension=files.architecture.hidden_size,
+        parameter_count=files.architecture.parameter_count,
+        image_size=files.architecture.image_size,
+        generators=measured.generators,
+        similarity_threshold=measured.similarity_threshold,
+        threshold_source=measured.threshold_source,
+        synthetic_logit=measured.synthetic_logit,
+        no_traces_logit=measured.no_traces_logit,
+        logit_source=measured.logit_source,
+        caution=files.caution,
+        reading=";".join(each for each in readings if each is not None) or None,
+    )
+
+
+def read_shipped_references(files: ModelFiles, info: ModelInfo) -> ReferenceVectors | None:
+    """Read the reference vectors that came with the model in these files; None without any.
+
+    Raises InvalidReferences, UnsafeWeights, CorruptWeights.
+    """
+    return find_references(
+        files.weights[0].parent, info.space_fingerprint, info.dimension, files.references_sha256
+    )
 
 
 def fetch_model(

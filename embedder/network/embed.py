@@ -25,12 +25,17 @@ from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.decoding.threads import ThreadDecoders, count_cores, count_threads
 from embedder.errors import ImageError, PrecisionRefused
 from embedder.network.device import EXACT, Placement, choose_placements
-from embedder.network.download import ModelFiles, locate_model
+from embedder.network.download import (
+    ModelFiles,
+    describe_model,
+    locate_model,
+    read_shipped_references,
+)
 from embedder.network.forward import NO_EXTRAS, Extras, Forward, LaunchedForward
 from embedder.network.kept_checks import check_placement
 from embedder.network.panel import Panel, PanelCheck
 from embedder.network.prefetch import take_ahead
-from embedder.network.references import ReferenceVectors, find_references
+from embedder.network.references import ReferenceVectors
 from embedder.network.registry import BUILTIN, ModelInfo
 from embedder.network.results import Embedded, Embeddings, Failed, concatenate
 from embedder.network.vit import ViT
@@ -156,16 +161,11 @@ class Embedder:
         decoders: Decoders | None = None,
     ) -> Embedder:
         vit = load_vit(files.weights, files.architecture, files.head)
-        info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
+        info = describe_model(files)
         embedder = cls._load_checked(
             info, vit, placements, checks_dir, limits, batch_size, decoders
         )
-        embedder.references = find_references(
-            files.weights[0].parent,
-            info.space_fingerprint,
-            info.dimension,
-            files.references_sha256,
-        )
+        embedder.references = read_shipped_references(files, info)
         return embedder
 
     @classmethod
@@ -308,30 +308,6 @@ class Embedder:
         waiting = deque(one if isinstance(one, Failed) else (one.key, one.picture) for one in batch)
         batch.clear()  # the caller still holds the list; its pixels can go
         return _Launched(waiting, self._forward.launch(pixels) if pixels else None)
-
-
-def describe_model(files: ModelFiles, parameter_count: int) -> ModelInfo:
-    """Return what identifies the model in these files."""
-    measured = files.measured
-    readings = (files.head.reading, files.architecture.reading)
-    return ModelInfo(
-        name=files.name,
-        revision=files.revision,
-        licence=files.licence,
-        weights_sha256=files.weights_sha256,
-        preprocessing=files.preprocessing,
-        dimension=files.architecture.hidden_size,
-        parameter_count=parameter_count,
-        image_size=files.architecture.image_size,
-        generators=measured.generators,
-        similarity_threshold=measured.similarity_threshold,
-        threshold_source=measured.threshold_source,
-        synthetic_logit=measured.synthetic_logit,
-        no_traces_logit=measured.no_traces_logit,
-        logit_source=measured.logit_source,
-        caution=files.caution,
-        reading=";".join(each for each in readings if each is not None) or None,
-    )
 
 
 def _receive(key: K, future: Future[Picture]) -> _Prepared[K] | Failed[K]:

@@ -13,12 +13,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from embedder.errors import InvalidModelConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Words in labels of public detectors on the Hugging Face Hub.
 _SYNTHETIC_WORDS = frozenset(
@@ -208,4 +208,4 @@ def _refuse_contradiction(config: Mapping[str, Any], labels: Sequence[str], sour
 
 def _as_row(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Return (1, d) and (1,) float32 of (d,) and ()."""
-    return weight[None].to(torch.float32), bias[None].to(torch.float32)
+    return weight[None].float(), bias[None].float()

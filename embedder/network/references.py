@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from embedder.errors import InvalidReferences
-from embedder.network.weights import check_is_safetensors, compute_sha256
+from embedder.network.weight_files import check_is_safetensors, compute_sha256
 from embedder.pictures.delivery import Condition
 
 REFERENCES_FILE: Final = "references.safetensors"

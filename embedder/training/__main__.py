@@ -26,7 +26,7 @@ from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.demonstration.resynthesis import DECODERS, WEIGHTS_FILE, Resynthesiser
 from embedder.network import registry
 from embedder.network.embed import Embedder
-from embedder.network.weights import compute_sha256
+from embedder.network.weight_files import compute_sha256
 from embedder.training.autoencoders import train_all
 from embedder.training.card import write_card
 from embedder.training.export import export

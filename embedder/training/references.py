@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from embedder.errors import ImageError
 from embedder.network.embed import Embedder
 from embedder.network.references import FORMAT
-from embedder.network.weights import compute_sha256
+from embedder.network.weight_files import compute_sha256
 from embedder.pictures.decode import decode
 from embedder.pictures.delivery import Condition, deliver
 from embedder.pictures.perceptual import compute_perceptual_hash

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from api.http.app import create_app
-from api.lineup import load_embedder
+from api.model import load_embedder
 from api.settings import Settings
 from embedder.network.embed import Embedder
 from tests.clients import NO_BROWSER

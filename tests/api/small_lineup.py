@@ -19,6 +19,7 @@ from PIL import Image
 
 from api.images import describe_image
 from api.lineup import Lineup, make_database_options
+from api.model import Model
 from api.settings import Settings
 from embedder.decoding.picture import PictureOrder
 from embedder.decoding.threads import ThreadDecoders
@@ -112,7 +113,7 @@ def open_small(folder: Path, model: TilesModel | None = None, **settings: Any) -
     folder.mkdir(parents=True, exist_ok=True)
     options = make_database_options(chosen)
     database = Database.open(chosen.url, migrate=not chosen.read_only, options=options)
-    lineup = Lineup(chosen, database, model or TilesModel(), background=False)  # type: ignore[arg-type]
+    lineup = Lineup(chosen, database, Model.of(model or TilesModel()), background=False)  # type: ignore[arg-type]
     try:
         yield lineup
     finally:

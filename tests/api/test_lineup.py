@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from api.decoding import make_image_limits
 from api.errors import EarlierWeights, InvalidVerbalScale
 from api.lineup import (
     choose_model,
     choose_settings,
     explain_migration,
     find_space,
-    make_image_limits,
     make_index_config,
     make_space,
     open_blob_stores,

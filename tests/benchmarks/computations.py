@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from api.lineup import read_precision_check
 from api.lookups.precision import find_largest_movement
+from api.model import read_precision_check
 from embedder.errors import ImageError
 from embedder.network.embed import Embedder
 from embedder.pictures.decode import decode

@@ -176,7 +176,7 @@ def load_unchecked(model: str | Path, device: str, precision: Precision) -> Embe
     """Load a precision although the panel may refuse it, so that its figures can be printed."""
     files = locate_model(model, offline=True)
     vit = load_vit(files.weights, files.architecture, files.head)
-    info = describe_model(files, sum(parameter.numel() for parameter in vit.parameters()))
+    info = describe_model(files)
     return Embedder(info, vit, choose_placement(device, precision.value))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from api.lineup import load_embedder
+from api.model import load_embedder
 from api.settings import Settings
 from embedder.network.embed import Embedder
 from embedder.pictures.decode import decode

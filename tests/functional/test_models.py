@@ -19,7 +19,8 @@ from fastapi.testclient import TestClient
 
 from api.errors import Overloaded
 from api.http.app import create_app
-from api.lineup import load_embedder, make_space, open_database
+from api.lineup import make_space, open_database
+from api.model import load_embedder
 from api.operations.activating import activate
 from api.settings import Settings
 from api.worker.current import CurrentLineup

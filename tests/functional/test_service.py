@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from embedder.network.download import describe_model, locate_model
 from tests.clients import NO_BROWSER
 
 LINEUP = Path(sys.executable).with_name("lineup")
@@ -108,6 +109,31 @@ def test_what_embeds_nothing_does_not_wait_for_torch_or_other_heavy_packages(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
     )
     assert "AssertionError" not in done.stderr
+
+
+def test_a_load_of_ready_embeddings_does_not_wait_for_torch(tmp_path: Path) -> None:
+    """Only the files of the model are read: they say its embedding space and its photographs."""
+    info = describe_model(locate_model("builtin"))
+    vectors = np.random.default_rng(0).standard_normal((20, info.dimension)).astype(np.float32)
+    np.save(tmp_path / "v.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    rows = "".join(f"{number:064x},0.5\n" for number in range(20))
+    (tmp_path / "v.csv").write_text("sha256,logit\n" + rows)
+    words = ["ingest", str(tmp_path / "v.npy"), "--corpus", "known", "--json"]
+    words += ["--embedding-space", info.space_fingerprint, "--data-dir", str(tmp_path / "data")]
+    script = (
+        f"import sys; from api.terminal import app; app({words}, standalone_mode=False)\n"
+        "assert not {'torch', 'transformers', 'cv2'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert (report["state"], report["added"]) == ("completed", 20)
+    assert "bringing the index up to date" in done.stderr
+    (stored,) = answer(tmp_path / "data", "calibrations")["calibrations"]
+    assert stored["provisional"]  # measured from the photographs that came with the model
 
 
 def test_listening_beyond_loopback_is_refused(tmp_path: Path) -> None:

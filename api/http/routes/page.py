@@ -35,7 +35,7 @@ def show_page(request: Request, lineup: Opened) -> HTMLResponse:
     context = {
         "corpora": page_corpora(lineup.database, None, MOST_CORPORA).corpora,
         "lineup": lineup,
-        "caution": lineup.embedder.info.caution,
+        "caution": lineup.model.info.caution,
         "names": dict(VERDICT_NAMES),
         "missing": find_missing(lineup),
     }

@@ -62,7 +62,7 @@ def draw_references(dimension: int, count: int = 24) -> ReferenceVectors:
 
 def ship(lineup: Lineup, count: int = 24) -> ShippedPhotographs:
     """Let the model of an opened Lineup come with photographs."""
-    lineup.embedder.references = make_references(lineup, count)
-    shipped = ShippedPhotographs.of(lineup.embedder.references, lineup.space.model)
+    lineup.model.references = make_references(lineup, count)
+    shipped = ShippedPhotographs.of(lineup.model.references, lineup.space.model)
     assert shipped is not None
     return shipped

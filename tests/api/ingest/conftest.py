@@ -63,7 +63,7 @@ class Shelf:
             ORDER,
             self.uploads,
             job,
-            COMPUTATION,
+            lambda: COMPUTATION,
             self.find_describer,
         )
         try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from api.errors import SourceNotAllowed
-from api.ingest.opening import open_any
+from api.ingest.opening import holds_only_embeddings, open_any
 from api.ingest.request import IngestRequest
 from api.ingest.spool import keep_list
 from api.sources.folder import FolderSource
@@ -55,3 +55,18 @@ def test_a_list_outside_of_the_upload_folder_is_no_list_from_standard_input(
 
     assert not isinstance(opened, PathsSource)
     opened.close()
+
+
+def test_only_ready_embeddings_need_no_network(tmp_path: Path) -> None:
+    """A source that cannot be opened may hold images."""
+    np.save(tmp_path / "vectors.npy", np.eye(3, dtype=np.float32))
+    (tmp_path / "vectors.csv").write_text("sha256,logit\n" + f"{'a' * 64},0\n" * 3)
+    np.save(tmp_path / "alone.npy", np.eye(3, dtype=np.float32))
+    (tmp_path / "cut.safetensors").write_bytes(b"cut")
+    vectors = str(tmp_path / "vectors.npy")
+    others = [str(tmp_path), *(str(tmp_path / name) for name in ("alone.npy", "cut.safetensors"))]
+
+    assert holds_only_embeddings(request(sources=[vectors, vectors]))
+    for other in others:
+        assert not holds_only_embeddings(request(sources=[vectors, other]))
+    assert not holds_only_embeddings(request(sources=[vectors], roots=[str(tmp_path / "in")]))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from api.errors import SpaceIncomplete, UnlistedModel
-from api.lineup import load_embedder, open_database
+from api.lineup import open_database
+from api.model import load_embedder
 from api.operations.activating import (
     activate,
     explain_precision,

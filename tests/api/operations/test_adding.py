@@ -21,13 +21,14 @@ from api.errors import (
     ModelsUnwritable,
     UnlistedModel,
 )
-from api.lineup import load_embedder, open_database
+from api.lineup import open_database
+from api.model import load_embedder
 from api.operations.activating import activate, list_models, require_listed, resolve_model
 from api.operations.adding import add_model, remove_model
 from api.settings import Settings
 from embedder.errors import CorruptWeights, InvalidModelConfig, ModelUnavailable, UnknownModel
 from embedder.network.registry import get_builtin_directory
-from embedder.network.weights import compute_sha256
+from embedder.network.weight_files import compute_sha256
 from index import failpoints
 from index.failpoints import Failpoint
 

@@ -107,6 +107,21 @@ def test_a_bar_is_drawn_only_in_a_terminal(job: Job, capsys: Capture) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_without_a_bar_a_line_says_once_what_follows_the_last_item(
+    job: Job, as_json: bool, capsys: Capture
+) -> None:
+    """The index of 100,000 entries takes seconds, and nothing else is said meanwhile."""
+    half = replace(job, listed=True, counts=JobCounts(found=2, added=1))
+    with reported(job, json=as_json) as report:
+        report(half, ChunkResult(JobCounts(added=1)))
+        assert capsys.readouterr().err == ""
+        for _ in range(2):
+            report(replace(half, counts=JobCounts(found=2, added=2)), ChunkResult(JobCounts()))
+
+    assert capsys.readouterr().err == f"job {job.id}: bringing the index up to date\n"
+
+
 def test_ctrl_c_names_the_job_and_the_command_that_resumes_it(
     job: Job, context: Any, database: Database, capsys: Capture
 ) -> None:

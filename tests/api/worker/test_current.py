@@ -30,11 +30,11 @@ class Product:
         self.space = space
         self.calibrations = Calibrations(space)
         self.is_open = True
-        self.asked_for_embedder = threading.Event()
+        self.asked_for_model = threading.Event()
 
     @property
-    def embedder(self) -> Any:
-        self.asked_for_embedder.set()
+    def model(self) -> Any:
+        self.asked_for_model.set()
         raise AttributeError("there is no model")
 
 
@@ -146,6 +146,6 @@ def test_a_server_works_on_jobs_unless_it_is_told_not_to(
         queue_job(database)
     products = Products(SPACE)
     with current(chosen, products):
-        asked = products.opened[0].asked_for_embedder
+        asked = products.opened[0].asked_for_model
 
         assert asked.wait(10 if server_works else 0.05) is server_works

@@ -17,7 +17,7 @@ from embedder.network.added import (
     verify_added,
 )
 from embedder.network.download import locate_model
-from embedder.network.weights import compute_sha256
+from embedder.network.weight_files import compute_sha256
 
 FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
 

@@ -125,3 +125,17 @@ def test_a_broken_file_is_refused_by_its_name(tmp_path: Path, content: str) -> N
 def test_sizes_must_be_positive() -> None:
     with pytest.raises(ValueError, match="positive"):
         Architecture(num_hidden_layers=0)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        VIT_SMALL_384,
+        Architecture(),
+        Architecture(8, 3, 2, 20, 32, 8, qkv_bias=False),
+        Architecture(12, 1, 1, 5, 6, 3),
+    ],
+)
+def test_parameters_are_counted_without_building_them(architecture: Architecture) -> None:
+    built = build_empty_vit(architecture).parameters()
+    assert architecture.parameter_count == sum(parameter.numel() for parameter in built)

@@ -64,9 +64,7 @@ def pixels() -> Pixels:
 
 def embedder_on(placement: Placement, model: Path) -> Embedder:
     files = locate_model(model)
-    return Embedder(
-        describe_model(files, 0), load_vit(files.weights, files.architecture), placement
-    )
+    return Embedder(describe_model(files), load_vit(files.weights, files.architecture), placement)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from embedder.network.references import (
     read_references,
 )
 from embedder.network.registry import MODELS, get_builtin_directory
-from embedder.network.weights import compute_sha256
+from embedder.network.weight_files import compute_sha256
 from embedder.pictures.delivery import Condition
 
 SPACE = "f" * 64

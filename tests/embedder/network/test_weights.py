@@ -15,14 +15,13 @@ from embedder.errors import CorruptWeights, TensorMismatch, UnsafeWeights
 from embedder.network.architecture import VIT_SMALL_384, Architecture
 from embedder.network.embed import Embedder
 from embedder.network.tensor_names import to_published
-from embedder.network.weights import (
+from embedder.network.weight_files import (
     check_is_safetensors,
     compute_sha256,
-    load_vit,
     read_shapes,
-    read_tensors,
     verify_file,
 )
+from embedder.network.weights import load_vit, read_tensors
 
 ModelWriter = Callable[..., Path]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
 
-from api.batcher import VectorAndLogit
 from api.copies.kept import find_kept_picture
 from api.copies.probe_features import ProbeFeatures
 from api.copies.running import GeometryRun, list_candidates, run_geometry
@@ -161,11 +160,10 @@ class AnsweredLookup:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Begun:
-    """A look-up before its search. `embedded` are its usable re-encodings."""
+    """A look-up before its search."""
 
     probe: Probe
     query: LookupQuery
-    embedded: Sequence[VectorAndLogit]
     proposed: Proposed
     questions: Questions
     started: float
@@ -173,25 +171,21 @@ class _Begun:
 
     @property
     def usable(self) -> Sequence[ReEncoding]:
-        """The re-encodings that were embedded."""
+        """The re-encodings that the model takes."""
         return () if self.probe.reencodings is None else self.probe.reencodings.usable
 
 
 def _begin(lineup: Lineup, prepared: PreparedLookup, false_match_rate: float) -> _Begun:
-    """Embed the re-encodings and propose copies. `false_match_rate` is that of a query without
-    one.
-    """
+    """Propose copies. `false_match_rate` is that of a query without one."""
     search_started = perf_counter()
     probe, query = prepared.probe, prepared.query
     if query.false_match_rate is None:
         query = query.model_copy(update={"false_match_rate": false_match_rate})
-    usable = () if probe.reencodings is None else probe.reencodings.usable
-    embedded = lineup.batcher.embed_all([each.pixels for each in usable])
     proposed = propose(lineup, probe.picture, query)
     questions = make_questions(
-        probe, query, [vector for vector, _ in embedded], proposed.candidates
+        probe, query, [vector for vector, _ in probe.reencoded], proposed.candidates
     )
-    return _Begun(probe, query, embedded, proposed, questions, prepared.started, search_started)
+    return _Begun(probe, query, proposed, questions, prepared.started, search_started)
 
 
 def _compare(lineup: Lineup, begun: _Begun, found: Found) -> GeometryRun:
@@ -225,7 +219,7 @@ def _assess(
         [
             ReEncodedProbe.of(each.name, logit, nearest, own.threshold, own.classifier)
             for each, (_, logit), nearest, own in zip(
-                begun.usable, begun.embedded, found.reencodings, of_reencodings, strict=True
+                begun.usable, probe.reencoded, found.reencodings, of_reencodings, strict=True
             )
         ],
         logits,

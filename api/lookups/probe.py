@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -20,11 +21,12 @@ from api.images import hash_of, view_hashes_of
 from api.lookups.json import ProbeAnswer
 from api.lookups.request import SentProbe
 from embedder.copies.inputs import DescriptorInput
+from embedder.decoding.declared import count_declared_pixels
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
-from embedder.errors import ImageTooSmall
+from embedder.errors import ImageError, ImageTooSmall
 from embedder.pictures.delivery import Condition
 from embedder.pictures.legibility import PictureQuality, is_flat
-from embedder.pictures.reencodings import ReEncodings
+from embedder.pictures.reencodings import REENCODING_GROUPS, ReEncodings, join_reencodings
 from index.copies import AS_SEEN, ViewHash
 from index.errors import UnknownImage
 from index.evidence import ProbeFacts
@@ -33,6 +35,10 @@ from index.truth.database import Database
 from index.truth.images import StoredEmbedding, find_embedding
 from index.truth.perceptual import PerceptualHash
 from index.truth.spaces import Space
+
+# A picture of so many pixels is decoded in a third of the time of a forward (JPEG, one slow core,
+# 2026-12-01).
+_DECODED_TWICE_PIXELS = 2**19
 
 
 class Model(Protocol):
@@ -66,8 +72,9 @@ class Probe:
     kept picture were there.
     `computation` is what computed the embedding, None if the embedding was sent or nobody recorded
     it. `condition`, how it seems to have been delivered, is None without its bytes; `reencodings`
-    are None unless they were asked for. `luminance_std` is of what the model reads, in levels of
-    255; None if the image was not preprocessed for this look-up.
+    are None unless they were asked for, and `reencoded` are the embeddings of the usable ones.
+    `luminance_std` is of what the model reads, in levels of 255; None if the image was not
+    preprocessed for this look-up.
     """
 
     answer: ProbeAnswer
@@ -81,6 +88,7 @@ class Probe:
     views: tuple[ViewHash, ...] = ()
     picture: Picture | None = None
     features: ProbeFeatures | None = None
+    reencoded: tuple[VectorAndLogit, ...] = ()
     decode_ms: float = 0.0
     embed_ms: float = 0.0
 
@@ -142,30 +150,21 @@ def embed_probe(
         view_hashes=True,
         descriptor=descriptor,
     )
-    features = ProbeFeatures(model.decoders, data, order.limits)
-    pending = model.decoders.submit(data, order, urgent=True)
-    reencoding = _begin_reencodings(model, data) if stability else None
+    making = _Making.begin(model, data, order, stability=stability)
     if features_are_likely:
-        features.begin()
+        making.features.begin()
     try:
-        picture = pending.result()
-    except ImageTooSmall:
-        unread = replace(order, preprocessing=None, pixels=False, luminance=False)
-        picture = make_picture_now(model.decoders, data, unread)  # raises if anybody refuses it
-        reencoding = None
+        picture, embedded, reencoded, embed_ms = making.finish(forward)
     except BaseException:
-        features.cancel()
-        if reencoding is not None:
-            reencoding.cancel()
+        making.cancel()
+        making.features.cancel()
         raise
-    decoded_at = perf_counter()
-    vector, logit = (None, None) if picture.pixels is None else forward.embed(picture.pixels)
-    embedded_at = perf_counter()
-    if reencoding is not None:
-        picture = replace(picture, reencodings=reencoding.result().reencodings)
-    decode_ms = milliseconds(started, decoded_at) + milliseconds(embedded_at, perf_counter())
+    features = making.features
+    decode_ms = round(milliseconds(started, perf_counter()) - embed_ms, 3)
     if stored is not None:
-        return _of_stored(stored, sha256, picture, features, decode_ms=decode_ms)
+        known = _of_stored(stored, sha256, picture, features, decode_ms=decode_ms)
+        return replace(known, reencoded=reencoded)
+    vector, logit = (None, None) if embedded is None else embedded
     hashed = hash_of(picture)
     return Probe(
         ProbeAnswer(
@@ -187,15 +186,108 @@ def embed_probe(
         view_hashes_of(picture),
         picture,
         features,
+        reencoded=reencoded,
         decode_ms=decode_ms,
-        embed_ms=0.0 if vector is None else milliseconds(decoded_at, embedded_at),
+        embed_ms=embed_ms,
     )
 
 
-def _begin_reencodings(model: Model, data: bytes) -> Future[Picture]:
-    """Have the re-encodings made beside the rest: WebP alone takes as long as all of that."""
-    order = replace(model.picture_order, pixels=False, condition=True, reencodings=True)
-    return model.decoders.submit(data, order, urgent=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Making:
+    """What is being made of a probe in bytes, in several orders that run at the same time.
+
+    `seen` has what the model reads. `compared` has the rest, None where `seen` has that too.
+    `reencodings` are one order for each group.
+    """
+
+    model: Model
+    data: bytes
+    order: PictureOrder
+    features: ProbeFeatures
+    seen: Future[Picture]
+    compared: Future[Picture] | None
+    reencodings: Sequence[Future[Picture]]
+
+    @classmethod
+    def begin(cls, model: Model, data: bytes, order: PictureOrder, *, stability: bool) -> _Making:
+        """Order everything."""
+
+        def submit(order: PictureOrder) -> Future[Picture]:
+            return model.decoders.submit(data, order, urgent=True)
+
+        compared = None
+        if order.pixels and _is_decoded_quickly(data):
+            rest = replace(order, preprocessing=None, pixels=False, luminance=False)
+            seen = replace(order, perceptual_hash=False, view_hashes=False, descriptor=None)
+            first, compared = submit(seen), submit(replace(rest, condition=False))
+        else:
+            first = submit(order)
+        again = replace(model.picture_order, pixels=False, condition=True)
+        groups = REENCODING_GROUPS if stability else ()
+        return cls(
+            model,
+            data,
+            order,
+            ProbeFeatures(model.decoders, data, order.limits),
+            first,
+            compared,
+            [submit(replace(again, reencodings=names)) for names in groups],
+        )
+
+    def finish(
+        self, forward: Forward
+    ) -> tuple[Picture, VectorAndLogit | None, tuple[VectorAndLogit, ...], float]:
+        """Wait for what was ordered, and embed what has come meanwhile.
+
+        Returns the picture, its embedding, those of its usable re-encodings, and the milliseconds
+        that forwards took. Raises `ImageError`, `Overloaded`.
+        """
+        try:
+            picture = self.seen.result()
+        except ImageTooSmall:
+            self.cancel()
+            unread = replace(self.order, preprocessing=None, pixels=False, luminance=False)
+            return make_picture_now(self.model.decoders, self.data, unread), None, (), 0.0
+        began = perf_counter()
+        embedded = None if picture.pixels is None else forward.embed(picture.pixels)
+        embed_ms = milliseconds(began, perf_counter())
+        if self.compared is not None:
+            rest = self.compared.result()
+            picture = replace(
+                picture,
+                perceptual_hash=rest.perceptual_hash,
+                view_hashes=rest.view_hashes,
+                descriptor_pixels=rest.descriptor_pixels,
+            )
+        groups = list[ReEncodings]()
+        vectors = dict[str, VectorAndLogit]()
+        for each in self.reencodings:
+            made = each.result().reencodings
+            assert made is not None
+            groups.append(made)
+            began = perf_counter()
+            found = forward.embed_all([one.pixels for one in made.usable])
+            embed_ms += milliseconds(began, perf_counter())
+            vectors |= zip((one.name for one in made.usable), found, strict=True)
+        if not groups:
+            return picture, embedded, (), embed_ms
+        joined = join_reencodings(groups)
+        reencoded = tuple(vectors[each.name] for each in joined.usable)
+        return replace(picture, reencodings=joined), embedded, reencoded, embed_ms
+
+    def cancel(self) -> None:
+        """Let nobody make what has not begun, except local features."""
+        for each in (self.seen, self.compared, *self.reencodings):
+            if each is not None:
+                each.cancel()
+
+
+def _is_decoded_quickly(data: bytes) -> bool:
+    """Whether decoding twice takes less time than waiting for the forward."""
+    try:
+        return (count_declared_pixels(data) or math.inf) <= _DECODED_TWICE_PIXELS
+    except ImageError:
+        return False
 
 
 def take_probe(

@@ -45,9 +45,10 @@ class PictureOrder:
     each of `deliveries`, pixels and hash are made beside those of the picture itself.
     `thumbnail_pixels` is the longer side of the thumbnail. `file_metadata` are what the file says
     about its origin. `condition` is how the file seems to have been delivered. `luminance` is the
-    deviation of what the model reads. `local_features` is the most keypoints. `view_hashes` are
-    those of `make_view_hashes`. With a `descriptor`, pixels are made for that copy descriptor. An
-    order for the file's metadata alone decodes nothing.
+    deviation of what the model reads. `reencodings` are some of REENCODING_NAMES. `local_features`
+    is the most keypoints. `view_hashes` are those of `make_view_hashes`. With a `descriptor`,
+    pixels are made for that copy descriptor. An order for the file's metadata alone decodes
+    nothing.
     """
 
     limits: ImageLimits
@@ -60,7 +61,7 @@ class PictureOrder:
     file_metadata: bool = False
     condition: bool = False
     luminance: bool = False
-    reencodings: bool = False
+    reencodings: tuple[str, ...] = ()
     local_features: int | None = None
     view_hashes: bool = False
     descriptor: DescriptorInput | None = None
@@ -70,6 +71,8 @@ class PictureOrder:
             raise ValueError("deliveries, luminance and reencodings need a preprocessing")
         if self.luminance and not self.pixels:
             raise ValueError("luminance is measured on pixels")
+        if not set(self.reencodings) <= set(REENCODING_NAMES):
+            raise ValueError(f"reencodings must be some of {', '.join(REENCODING_NAMES)}")
         if self.thumbnail_pixels is not None and self.thumbnail_pixels < 1:
             raise ValueError("thumbnail_pixels must be at least 1")
         if self.local_features is not None and not 1 <= self.local_features <= MAX_KEYPOINTS:
@@ -86,9 +89,7 @@ class PictureOrder:
     @property
     def result_bytes(self) -> int:
         """The most bytes that a result takes, where a thumbnail counts as if uncompressed."""
-        arrays = (
-            self.pixels + len(self.deliveries) + (len(REENCODING_NAMES) if self.reencodings else 0)
-        )
+        arrays = self.pixels + len(self.deliveries) + len(self.reencodings)
         side = 0 if self.preprocessing is None else self.preprocessing.crop_size
         edge = self.thumbnail_pixels or 0
         texts = MAX_FILE_BYTES if self.file_metadata else 0
@@ -113,6 +114,7 @@ class PictureOrder:
             fields["descriptor"] = DescriptorInput.from_json(fields["descriptor"])
         fields["delivery"] = Condition(fields["delivery"])
         fields["deliveries"] = tuple(Condition(each) for each in fields["deliveries"])
+        fields["reencodings"] = tuple(fields["reencodings"])
         return cls(**fields)
 
 
@@ -300,6 +302,7 @@ def _reencode(
         decoded.image,
         order.preprocessing,
         order.limits,
+        names=order.reencodings,
         delivered_as=condition or Condition.AS_IS,
     )
 

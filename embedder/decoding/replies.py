@@ -26,7 +26,6 @@ from embedder.file_metadata.statements import FileMetadata, Statement
 from embedder.pictures.delivery import Condition
 from embedder.pictures.perceptual import PerceptualHash
 from embedder.pictures.reencodings import (
-    REENCODING_NAMES,
     ReEncoding,
     ReEncodings,
     RefusedReEncoding,
@@ -190,21 +189,22 @@ def _read_deliveries(
 
 
 def _read_reencodings(message: Any, parts: _Parts, order: PictureOrder) -> ReEncodings:
+    ordered = order.reencodings
     usable = [
-        (_one_of(name, REENCODING_NAMES), Condition(condition))
-        for name, condition in _list(message["usable"], len(REENCODING_NAMES))
+        (_one_of(name, ordered), Condition(condition))
+        for name, condition in _list(message["usable"], len(ordered))
     ]
     refused = [
         RefusedReEncoding(
-            _one_of(name, REENCODING_NAMES),
+            _one_of(name, ordered),
             _one_of(reason, tuple(ERRORS)),
             _text(detail, MAX_DETAIL_CHARACTERS),
         )
-        for name, reason, detail in _list(message["refused"], len(REENCODING_NAMES))
+        for name, reason, detail in _list(message["refused"], len(ordered))
     ]
     names = [name for name, _ in usable] + [each.name for each in refused]
-    if sorted(names) != sorted(REENCODING_NAMES):
-        raise ValueError("re-encodings that are not those of the list")
+    if sorted(names) != sorted(ordered):
+        raise ValueError("re-encodings that are not those of the order")
     return ReEncodings(
         tuple(ReEncoding(name, parts.take_pixels(), condition) for name, condition in usable),
         tuple(refused),

@@ -45,6 +45,7 @@ from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
 from embedder.pictures.limits import DEFAULT_LIMITS
 from embedder.pictures.preprocess import Preprocessing, Resample
+from embedder.pictures.reencodings import REENCODING_NAMES
 
 try:
     import resource
@@ -72,7 +73,7 @@ _SAMPLE_ORDER = PictureOrder(
     file_metadata=True,
     condition=True,
     luminance=True,
-    reencodings=True,
+    reencodings=REENCODING_NAMES,
     local_features=64,
 )
 

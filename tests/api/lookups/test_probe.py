@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from api.copies.probe_features import ProbeFeatures
 from api.errors import InvalidRequest
+from api.images import hash_of, view_hashes_of
 from api.lineup import Lineup
 from api.lookups.json import ProbeAnswer
 from api.lookups.probe import Probe, embed_probe, milliseconds, take_probe
@@ -16,6 +18,7 @@ from api.lookups.request import LookupRequest
 from embedder.decoding.picture import PictureOrder, make_picture
 from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
+from embedder.pictures.reencodings import REENCODING_NAMES
 from index.copies import AS_SEEN, ViewHash
 from index.errors import ForeignSpace, UnknownImage
 from index.truth.perceptual import PerceptualHash
@@ -83,6 +86,37 @@ def test_bytes_that_were_ingested_are_not_embedded_again(filled: Lineup) -> None
     assert np.array_equal(named.vector, found.vector)
     assert named.logit == found.logit
     assert (named.reencodings, named.condition) == (None, None)
+
+
+@pytest.mark.parametrize("side", [120, 760])
+def test_a_probe_has_all_that_one_order_makes(filled: Lineup, side: int) -> None:
+    """A small picture is decoded for what the model reads and for its views at the same time."""
+    data = encoded(picture(501, side=side), "JPEG", quality=75)
+    found = embed_probe(
+        data, filled.database, filled.space, filled.embedder, filled.batcher, stability=True
+    )
+
+    order = replace(
+        filled.embedder.picture_order,
+        condition=True,
+        perceptual_hash=True,
+        luminance=True,
+        view_hashes=True,
+        reencodings=REENCODING_NAMES,
+    )
+    made = make_picture(data, order)
+    assert found.views == view_hashes_of(made)
+    assert found.perceptual_hash == hash_of(made)
+    assert (found.condition, found.luminance_std) == (made.condition, made.luminance_std)
+    vector, logit = filled.batcher.embed(made.pixels)
+    assert (found.vector.tobytes(), found.logit) == (vector.tobytes(), logit)
+    again = filled.batcher.embed_all([each.pixels for each in made.reencodings.usable])
+    assert [each.name for each in found.reencodings.usable] == [
+        each.name for each in made.reencodings.usable
+    ]
+    assert len(again) > 0
+    for (vector, logit), (expected, expected_logit) in zip(found.reencoded, again, strict=True):
+        assert (vector.tobytes(), logit) == (expected.tobytes(), expected_logit)
 
 
 def test_a_stored_image_without_a_hash_is_compared_by_that_of_its_kept_picture(own: Lineup) -> None:

@@ -22,6 +22,7 @@ from embedder.decoding.process import DecodingProcess, WorkerOptions
 from embedder.pictures.decode import ImageLimits
 from embedder.pictures.delivery import Condition
 from embedder.pictures.preprocess import Preprocessing, Resample
+from embedder.pictures.reencodings import REENCODING_NAMES
 from tests.embedder.conftest import encoded_samples, make_picture
 
 LIMITS = ImageLimits()
@@ -50,7 +51,7 @@ def test_a_large_picture_is_charged_by_its_pixels_and_its_kind() -> None:
 
 
 def test_encoding_again_is_charged_but_not_for_more_than_is_encoded() -> None:
-    order = replace(ORDER, reencodings=True)
+    order = replace(ORDER, reencodings=REENCODING_NAMES)
     small, large = (make_png_header(side, side) for side in (4_000, 10_000))
     assert estimate_need(small, order).expected > 2 * estimate_need(small, ORDER).expected
     assert estimate_need(large, order).expected == estimate_need(large, ORDER).expected

@@ -21,7 +21,7 @@ from embedder.pictures.legibility import measure_luminance_std
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.perceptual import compute_perceptual_hash
 from embedder.pictures.preprocess import Preprocessing, Resample, preprocess
-from embedder.pictures.reencodings import reencode
+from embedder.pictures.reencodings import REENCODING_GROUPS, REENCODING_NAMES, reencode
 
 LIMITS = ImageLimits(min_image_side=8)
 MODEL = Preprocessing(
@@ -55,7 +55,11 @@ def test_what_is_no_image_or_cut_or_too_large_raises_a_leaf() -> None:
 
 
 def test_deliveries_and_reencodings_need_a_preprocessing() -> None:
-    for extra in ({"deliveries": (Condition.HALF,)}, {"luminance": True}, {"reencodings": True}):
+    for extra in (
+        {"deliveries": (Condition.HALF,)},
+        {"luminance": True},
+        {"reencodings": REENCODING_NAMES},
+    ):
         with pytest.raises(ValueError, match="preprocessing"):
             PictureOrder(LIMITS, **extra)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="on pixels"):
@@ -96,7 +100,7 @@ def test_everything_that_is_ordered_is_what_its_function_makes() -> None:
         file_metadata=True,
         condition=True,
         luminance=True,
-        reencodings=True,
+        reencodings=REENCODING_NAMES,
     )
     picture, image = make_picture(data, order), decode(data, LIMITS).image
     assert picture.pixels is not None
@@ -131,7 +135,7 @@ def test_pixels_hash_and_thumbnail_are_those_after_the_delivery() -> None:
 
 
 def test_reencodings_can_be_made_of_a_picture_that_is_too_small_for_the_model() -> None:
-    order = PictureOrder(LIMITS, NATIVE, pixels=False, reencodings=True)
+    order = PictureOrder(LIMITS, NATIVE, pixels=False, reencodings=REENCODING_NAMES)
     picture = make_picture(encode(30, 30), order)
     assert picture.pixels is None
     assert picture.reencodings is not None
@@ -149,7 +153,11 @@ def test_a_delivery_that_the_model_refuses_fails_alone_and_is_left_out_beside_ot
 
 def test_a_result_takes_no_more_than_its_order_says() -> None:
     order = PictureOrder(
-        LIMITS, MODEL, deliveries=tuple(Condition), thumbnail_pixels=64, reencodings=True
+        LIMITS,
+        MODEL,
+        deliveries=tuple(Condition),
+        thumbnail_pixels=64,
+        reencodings=REENCODING_NAMES,
     )
     picture = make_picture(encode(300, 300), order)
     assert picture.pixels is not None
@@ -199,9 +207,14 @@ def test_an_order_survives_json(
         flags[1],
         flags[2],
         flags[3] and flags[5] and has_model,
-        flags[4] and has_model,
+        REENCODING_GROUPS[0] if flags[4] and has_model else (),
     )
     assert PictureOrder.from_json(json.loads(json.dumps(order.to_json()))) == order
+
+
+def test_an_order_for_unknown_reencodings_is_refused() -> None:
+    with pytest.raises(ValueError, match="reencodings must be some of"):
+        PictureOrder(LIMITS, MODEL, reencodings=("jpeg95", "sharpened"))
 
 
 def test_an_order_with_unknown_values_is_refused() -> None:

@@ -19,6 +19,7 @@ from embedder.errors import ImageError
 from embedder.pictures.delivery import Condition
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.preprocess import Preprocessing, Resample
+from embedder.pictures.reencodings import REENCODING_GROUPS, REENCODING_NAMES
 from tests.embedder.conftest import encode, encoded_samples
 from tests.embedder.conftest import make_picture as make_example
 
@@ -33,7 +34,7 @@ EVERYTHING = PictureOrder(
     file_metadata=True,
     condition=True,
     luminance=True,
-    reencodings=True,
+    reencodings=REENCODING_NAMES,
     view_hashes=True,
 )
 XMP = (
@@ -111,7 +112,7 @@ def test_reencodings_of_a_large_picture_come_with_the_size_of_the_part(
     file = BytesIO()
     Image.new("L", (25_001, 1000), 120).save(file, "PNG", compress_level=1)
     native = Preprocessing(None, None, 64)
-    order = PictureOrder(LIMITS, native, pixels=False, reencodings=True)
+    order = PictureOrder(LIMITS, native, pixels=False, reencodings=REENCODING_NAMES)
     picture = make_both(decoders, file.getvalue(), order)
     assert isinstance(picture, Picture)
     assert picture.pixels is None
@@ -128,9 +129,7 @@ def draw_orders(draw: st.DrawFn) -> PictureOrder:
         if isinstance(each.default, bool)
     }
     model = draw(st.sampled_from([None, EVERYTHING.preprocessing]))
-    if model is None:
-        values |= dict.fromkeys(("luminance", "reencodings"), False)
-    values["luminance"] &= values["pixels"]
+    values["luminance"] &= values["pixels"] and model is not None
     return PictureOrder(
         LIMITS,
         model,
@@ -138,6 +137,7 @@ def draw_orders(draw: st.DrawFn) -> PictureOrder:
         deliveries=draw(st.lists(st.sampled_from(list(Condition)), unique=True).map(tuple))
         if model
         else (),
+        reencodings=draw(st.sampled_from([(), *REENCODING_GROUPS])) if model else (),
         thumbnail_pixels=draw(st.sampled_from([None, 16])),
         **values,
     )

@@ -21,7 +21,13 @@ from embedder.pictures.delivery import (
 )
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.preprocess import CropRounding, Preprocessing, Resample, preprocess
-from embedder.pictures.reencodings import REENCODING_NAMES, condition_of_reencoding, reencode
+from embedder.pictures.reencodings import (
+    REENCODING_GROUPS,
+    REENCODING_NAMES,
+    condition_of_reencoding,
+    join_reencodings,
+    reencode,
+)
 
 Encoder = Callable[..., bytes]
 PictureMaker = Callable[..., Image.Image]
@@ -262,3 +268,17 @@ def test_a_picture_within_the_bound_is_re_encoded_whole() -> None:
 
 def _photograph() -> Image.Image:
     return next(iter(load_bundled_photographs())).image
+
+
+def test_groups_of_reencodings_are_together_what_is_made_at_once() -> None:
+    image = load_bundled_photographs()[0].image
+    preprocessing = Preprocessing(None, None, 160)
+    assert sorted(name for group in REENCODING_GROUPS for name in group) == sorted(REENCODING_NAMES)
+    at_once = reencode(image, preprocessing)
+    groups = [reencode(image, preprocessing, names=each) for each in reversed(REENCODING_GROUPS)]
+    joined = join_reencodings(groups)
+    assert [each.name for each in joined.usable] == [each.name for each in at_once.usable]
+    assert (joined.refused, joined.part) == (at_once.refused, at_once.part)
+    for one, other in zip(joined.usable, at_once.usable, strict=True):
+        assert one.condition is other.condition
+        np.testing.assert_array_equal(one.pixels, other.pixels)

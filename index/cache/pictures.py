@@ -191,7 +191,7 @@ class PictureHashes:
 
     def may_lack(self, amendments: int) -> bool:
         """Return whether an image may have got its hash since, by the number of amendments now."""
-        return self._amendments is not None and self._amendments < amendments
+        return self._amendments is not None and self._amendments != amendments
 
     def read_late(self, conn: Connection) -> None:
         """Find the hashes that images got without a change in the log: their number says whether

@@ -18,7 +18,7 @@ from index.cache.facts import FACTS, Facts, Words
 from index.cache.marks import Marks
 from index.cache.recall import MARGIN, Tuning
 from index.cache.rows import HeldRows, Rows
-from index.cache.segments import Candidates, Criteria, choose_best, pad, scan, scan_at
+from index.cache.segments import Candidates, Criteria, choose_best, scan, scan_at
 
 # Up to this many selected rows are gathered and compared exactly, without asking the codes: some 10
 # ms for 384 float32.
@@ -29,12 +29,21 @@ GATHER_SHARE = 8
 # If a filter keeps at least this share of a probe's surroundings, correspondingly more lists are
 # read; if it keeps less, all lists are.
 LOCAL_SHARE = 1 / 32
+# The first question of a filtered search is wider by these factors: where the filter keeps `MOST`
+# of all rows, as after removals, and elsewhere. What it finds is enough if the filter keeps more
+# of a probe's surroundings than 0.95 and 0.82, the roots of 1 / 1.1 and 1 / 1.5: see
+# `_propose_selected`.
+MOST = 0.99
+WIDER_IF_MOST, WIDER = 1.1, 1.5
 # Neighbours that are further away than those of the whole corpus lie closer together, and more
 # candidates are needed to rank them: 1 / share as many, up to this factor. On 10,000 of 1,000,000
 # `clustered` rows a factor of 8 gave a recall of 0.93.
 MOST_WIDENED = 64
 # The selections of this many recent filters are kept: a byte and a bit for each row.
 REMEMBERED = 16
+# What surrounds up to so many probes is kept until others are asked for: 12 KB each. A look-up asks
+# about its probes twice, among known fakes and among known-real images.
+PROBES_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +52,21 @@ class TunedCodes:
 
     codes: Codes
     tuning: Tuning
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Around:
+    """The nearest `count` positions (p, c) of all rows in `lists` lists, for probes (p, d)."""
+
+    probes: NDArray[np.float32]
+    count: int
+    lists: int
+    positions: NDArray[np.int64]
+
+    def answers(self, probes: NDArray[np.float32], count: int, lists: int) -> bool:
+        """Return whether this is what the same question would find."""
+        asked = (self.count, self.lists) == (count, lists)
+        return asked and np.array_equal(self.probes, probes)
 
 
 def plan_of(tuned: TunedCodes | None) -> Plan:
@@ -63,6 +87,7 @@ class SealedSegment:
         self.words = words
         self.tuned = tuned
         self._marks: dict[Criteria, Marks] = {}
+        self._around: _Around | None = None
         self._remembering = threading.Lock()
 
     @classmethod
@@ -153,7 +178,7 @@ class SealedSegment:
         """Return the best of what codes propose. A probe for which they propose fewer than m is
         answered from all lists, and in the end by a scan.
         """
-        proposed = _propose(tuned, probes, m, live, all_lists=all_lists)  # (p, c)
+        proposed = self._propose(tuned, probes, m, live, all_lists=all_lists)  # (p, c)
         chosen = choose_best(self.rows, proposed, probes, m)
         found = Candidates(chosen, None, np.zeros(len(chosen), np.bool_))
         (few,) = (chosen[:, m - 1] < 0).nonzero()
@@ -163,41 +188,53 @@ class SealedSegment:
             return found.replace(few, scan(self.rows, probes[few], m + MARGIN, live))
         return found.replace(few, self._choose(tuned, probes[few], m, live, all_lists=True))
 
+    def _propose(
+        self,
+        tuned: TunedCodes,
+        probes: NDArray[np.float32],
+        m: int,
+        live: Marks | None,
+        *,
+        all_lists: bool,
+    ) -> NDArray[np.int64]:
+        """Return as many candidates (p, c) for each probe (p, d) as its recall needs, c >= m; -1 at
+        the end of a row that has fewer. m is the number of neighbours wanted.
+        """
+        codes, tuning = tuned.codes, tuned.tuning
+        scale = max(1.0, (m + MARGIN) / tuning.m)
+        count = math.ceil(tuning.candidates * scale)
+        nprobe = codes.nlist if all_lists else min(codes.nlist, math.ceil(tuning.nprobe * scale))
+        if live is None:
+            return codes.search(probes, count, nprobe)
+        wider = WIDER_IF_MOST if live.count >= MOST * self.size else WIDER
+        lists = min(codes.nlist, math.ceil(wider * nprobe))
+        around = self._find_around(codes, probes, math.ceil(wider * count), lists)  # (p, c)
+        selected = [
+            _propose_selected(codes, probe, near, count, nprobe, live)
+            for probe, near in zip(probes, around, strict=True)
+        ]
+        proposed = np.full((len(selected), max(m, *map(len, selected))), -1, np.int64)
+        for row, each in zip(proposed, selected, strict=True):
+            row[: len(each)] = each
+        return proposed
+
+    def _find_around(
+        self, codes: Codes, probes: NDArray[np.float32], count: int, lists: int
+    ) -> NDArray[np.int64]:
+        """Return the candidates (p, c) among all rows. Nobody changes them."""
+        kept = self._around
+        if kept is not None and kept.answers(probes, count, lists):
+            return kept.positions
+        found = codes.search(probes, count, lists)
+        if len(probes) <= PROBES_KEPT:
+            self._around = _Around(probes.copy(), count, lists, found)
+        return found
+
     def _gather_limit(self, m: int, *, exact: bool) -> int:
         """Return up to how many selected rows are gathered instead of scanning or asking codes."""
         if exact or self.tuned is None:
             return max(m, self.size // GATHER_SHARE)
         return max(m, min(GATHER_ROWS, self.size // GATHER_SHARE))
-
-
-def _propose(
-    tuned: TunedCodes,
-    probes: NDArray[np.float32],
-    m: int,
-    live: Marks | None,
-    *,
-    all_lists: bool,
-) -> NDArray[np.int64]:
-    """Return as many candidates (p, c) for each probe (p, d) as its recall needs, c > m; -1 at the
-    end of a row that has fewer. m is the number of neighbours wanted.
-    """
-    codes, tuning = tuned.codes, tuned.tuning
-    scale = max(1.0, (m + MARGIN) / tuning.m)
-    count = math.ceil(tuning.candidates * scale)
-    nprobe = codes.nlist if all_lists else min(codes.nlist, math.ceil(tuning.nprobe * scale))
-    around = codes.search(probes, count, nprobe)  # (p, c)
-    if live is None:
-        return around
-    is_live = live.marks[around] | (around < 0)
-    others = np.flatnonzero(~is_live.all(axis=1)).tolist()
-    if not others:
-        return around
-    selected = [_propose_selected(codes, probes[i], around[i], count, nprobe, live) for i in others]
-    around = pad(around, max(map(len, selected)))
-    for i, each in zip(others, selected, strict=True):
-        around[i] = -1
-        around[i, : len(each)] = each
-    return around
 
 
 def _propose_selected(
@@ -208,16 +245,19 @@ def _propose_selected(
     nprobe: int,
     live: Marks,
 ) -> NDArray[np.int64]:
-    """Return candidates (c,) for a probe (d,) among the selected positions. `around` (r,) are its
-    candidates among all.
+    """Return candidates (c,) for a probe (d,) among the selected positions, the best first.
+    `around` (r,) are its candidates among all.
 
     The reach was measured for the neighbours of the whole corpus. If a selection keeps the share p
     of a probe's surroundings, its nearest m are among the m / p nearest of all, so the reach is
-    widened by 1 / p.
+    widened by 1 / p. Where so many of those around are selected, codes are not asked again.
     """
     around = around[around >= 0]
-    share = np.count_nonzero(live.marks[around]) / max(1, len(around))
-    lists = codes.nlist if share < LOCAL_SHARE else min(codes.nlist, math.ceil(nprobe / share))
+    chosen = around[live.marks[around]]
+    share = len(chosen) / max(1, len(around))
     count = math.ceil(count / max(share, 1 / MOST_WIDENED))
+    if len(chosen) >= count or len(chosen) == len(around):
+        return chosen[:count]
+    lists = codes.nlist if share < LOCAL_SHARE else min(codes.nlist, math.ceil(nprobe / share))
     selected = codes.search(probe[np.newaxis], count, lists, live)
     return selected[selected >= 0]

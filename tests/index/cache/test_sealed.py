@@ -153,3 +153,31 @@ def test_a_filter_never_starves(
             assert len(found) >= min(m, live.count)
             assert live.marks[found].all()
             assert len(np.unique(found)) == len(found)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.995])
+def test_what_a_filter_keeps_nearest_is_proposed(
+    coded: SealedSegment, rows: Any, share: float
+) -> None:
+    random = np.random.default_rng(3)
+    live = Marks(random.random(N) < share)
+    probes = rows[random.choice(N, 8, replace=False)]
+    found = coded.candidates(probes, 10, live, exact=False).positions
+    similarities = np.where(live.marks, probes @ rows.T, -np.inf)  # (8, N)
+    for row, best in zip(found, np.argsort(-similarities, axis=1, kind="stable"), strict=True):
+        assert set(best[:10]) <= set(row.tolist())
+
+
+def test_a_filter_finds_the_same_whatever_was_asked_before(coded: SealedSegment, rows: Any) -> None:
+    """What surrounds a probe is kept for the next filter, and not taken for another probe's."""
+    tuned, random = coded.tuned, np.random.default_rng(4)
+    few, most = (Marks(random.random(N) < share) for share in (0.2, 0.8))
+    probes = rows[:2].copy()
+    for live in (few, most, few):
+        for row in (5, 7):
+            probes[1] = rows[row]
+            fresh = SealedSegment(HeldRows(rows), coded.facts, Words(), tuned)
+            found, expected = (
+                each.candidates(probes, 10, live, exact=False).positions for each in (coded, fresh)
+            )
+            assert found.tolist() == expected.tolist()

@@ -37,7 +37,11 @@ from embedder.errors import EmbedderError, ModelUnavailable
 from index.cache.config import IndexConfig
 from index.cache.live import LiveIndex
 from index.errors import CorpusError, DatabaseReadOnly
-from index.truth.active import activate_first_copy_space, find_active_copy_space
+from index.truth.active import (
+    activate_first_copy_space,
+    find_active_copy_space,
+    read_active_copy_names,
+)
 from index.truth.computations import Computation
 from index.truth.database import Database
 from index.truth.schema import entries
@@ -332,11 +336,8 @@ class Copies:
         """Return what is to be open: what the settings name, else what the data uses."""
         if self._is_named:
             return DescriptorInUse(self._settings.copy_descriptor, "")
-        with self._database.read() as conn:
-            active = find_active_copy_space(conn)
-        if active is None:
-            return None
-        return DescriptorInUse(active.descriptor, active.space.fingerprint)
+        names = read_active_copy_names(self._database)
+        return None if names is None else DescriptorInUse(*names)
 
     def _explain_none(self) -> None:
         """Say why there is no copy space: nothing can be installed, or nothing was described."""

@@ -10,7 +10,14 @@ import pytest
 from sqlalchemy import func, select
 
 from index.errors import ForeignSpace
-from index.truth.active import activate_model, find_active_model
+from index.truth.active import (
+    activate_copy_space,
+    activate_model,
+    deactivate_copy_space,
+    find_active_copy_space,
+    find_active_model,
+    read_active_copy_names,
+)
 from index.truth.database import Database
 from index.truth.schema import active_model
 from index.truth.spaces import list_spaces
@@ -79,3 +86,19 @@ def test_an_activation_that_is_rolled_back_has_no_effect(database: Database, mat
         assert list_spaces(conn) == (material.space,)
     assert active is not None
     assert active.model == "one"
+
+
+def test_the_names_of_the_active_copy_space_are_those_that_stand_now(
+    database: Database, material: Any
+) -> None:
+    for descriptor in ("one", "another"):
+        with database.write() as conn:
+            activate_copy_space(conn, descriptor, material.space)
+        with database.read() as conn:
+            active = find_active_copy_space(conn)
+        assert active is not None
+        names = (active.descriptor, active.space.fingerprint)
+        assert read_active_copy_names(database) == names == (descriptor, material.space.fingerprint)
+    with database.write() as conn:
+        deactivate_copy_space(conn)
+    assert read_active_copy_names(database) is None

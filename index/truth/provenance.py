@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ MAX_INDEXED_CHARACTERS = 500
 # text can stand there twice, or be escaped. A cell of a Parquet table has no limit of its own, and
 # every look-up that finds the entry repeats and stores all of it.
 MAX_EXTRA_CHARACTERS = 8 * 2**20
+# NUL as JSON writes it: not behind a backslash that is itself escaped.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def _storable_object(extra: Mapping[str, JSON]) -> CanonicalText:
             f"{MAX_EXTRA_CHARACTERS:,}"
         )
     _check_text(text)
-    if "\\u0000" in text:
+    if _NUL.search(text):
         raise InvalidProvenance("the provenance has a NUL character, which PostgreSQL cannot store")
     return CanonicalText(text)
 

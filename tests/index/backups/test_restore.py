@@ -313,19 +313,22 @@ def test_an_older_snapshot_in_the_folder_is_replaced(stock: Any, place: Any, tar
 def next_release(tmp_path: Path) -> Callable[[pytest.MonkeyPatch], str]:
     """Makes this release one with a migration more, and gives its revision."""
     head = revisions.head()
+    coming = f"{int(head) + 1:04}"
 
     def upgrade(monkeypatch: pytest.MonkeyPatch) -> str:
         scripts = tmp_path / "migrations"
         shutil.copytree(str(files("migrations")), scripts)
-        (scripts / "versions" / "next.py").write_text(
+        (scripts / "versions" / f"{coming}_next.py").write_text(
             "import sqlalchemy as sa\nfrom alembic import op\n"
-            f"revision, down_revision, branch_labels, depends_on = 'next', {head!r}, None, None\n"
+            f"revision, down_revision = {coming!r}, {head!r}\nbranch_labels = depends_on = None\n"
             "def upgrade():\n    op.add_column('corpora', sa.Column('note', sa.Text()))\n"
             "def downgrade():\n    op.drop_column('corpora', 'note')\n"
         )
+        monkeypatch.setattr(revisions, "known_revisions", lambda: (*known, coming))
         monkeypatch.setattr(revisions, "files", lambda _package: scripts)
-        return "next"
+        return coming
 
+    known = revisions.known_revisions()
     return upgrade
 
 

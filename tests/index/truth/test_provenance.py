@@ -86,12 +86,20 @@ def test_every_text_field_is_checked(field: str, text: str) -> None:
         ({"a": b"bytes"}, "not a JSON object"),
         ({"a": "x\x00y"}, "NUL"),
         ({"x\x00y": 1}, "NUL"),
+        ({"a": "\\\x00"}, "NUL"),
         ({"a": ["\ud800"]}, "surrogate"),
     ],
 )
 def test_free_provenance_that_cannot_be_stored_says_why(extra: Any, reason: str) -> None:
     with pytest.raises(InvalidProvenance, match=reason):
         Provenance(extra=extra).normalise()
+
+
+@pytest.mark.parametrize("text", [r"\u0000", r"\\u0000", r"C:\u0000\n"])
+def test_a_backslash_before_u0000_is_no_nul_character(text: str) -> None:
+    stored = Provenance(extra={text: text}).normalise().stored
+    assert stored is not None
+    assert json.loads(stored.text) == {text: text}
 
 
 def test_free_provenance_that_is_nested_without_end_is_refused() -> None:

@@ -42,7 +42,7 @@ class ReadyChunks:
         """Refuse a source of another embedding space, and one that declares an impossible device.
 
         Raises `ForeignSpace`, `InvalidComputation`, and `InvalidRequest` where neither the source
-        nor the request names the space.
+        nor the request names the space, or where vectors do not have its dimension.
         """
         if (computation := _computation(source)) is not None:
             computation.validate()
@@ -55,6 +55,11 @@ class ReadyChunks:
         self._space.require(stated)
         if self._request.embedding_space is not None:
             self._space.require(self._request.embedding_space)
+        if source.dimension != self._space.dimension:
+            raise InvalidRequest(
+                f"the vectors of {source.location} have {source.dimension} numbers; "
+                f"those of this embedding space have {self._space.dimension}"
+            )
 
     def read(self, source: ReadySource, span: Span, first: int) -> Iterator[ItemResult[NewEntry]]:
         """Yield the result of every row of a span; `first` is the position of its first row."""

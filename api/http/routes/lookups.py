@@ -58,8 +58,8 @@ _IMAGE_FORM = {
 async def create_lookup(request: Request, lineup: Opened) -> Response:
     """Compares one image with the corpora, and asks the classifier about it.
 
-    Send the image file as multipart/form-data, or JSON with an `embedding` or with the `sha256` of
-    an image that was ingested.
+    Send the image file as multipart/form-data, or JSON with an `embedding`, with the `sha256` of an
+    image that was ingested, or with a `pdq_hash` and its `pdq_quality`.
 
     The answer has two separate parts. `classifier` is the model's opinion of the image alone.
     `similarity` says which entries are near, and whether a known fake is near enough for a verdict.

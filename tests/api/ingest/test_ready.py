@@ -92,6 +92,11 @@ def test_a_space_that_is_foreign_or_unknown_is_refused() -> None:
     assert len(ends(held(embedding_space=None), embedding_space=SPACE.fingerprint)) == 1
 
 
+def test_vectors_of_another_length_than_the_space_has_are_refused_as_a_whole() -> None:
+    with pytest.raises(InvalidRequest, match="held have 5 numbers; .* have 4"):
+        ends(held(vectors=np.eye(5, dtype=np.float32)[:1], dimension=5))
+
+
 def test_a_row_has_been_computed_as_its_file_declares() -> None:
     (declared,) = ends(held(computed_by=("cuda", "float16")))
     (undeclared,) = ends(held())

@@ -139,7 +139,7 @@ class Calibrations:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._held: dict[int, Calibration] = {}
+        self._held: dict[tuple[int, datetime], Calibration] = {}
         self._lock = threading.Lock()
 
     def find(
@@ -155,7 +155,7 @@ class Calibrations:
         if found is None:
             return None
         head, applies = found
-        return _make_applied(head, self.get(conn, head.id), applies)
+        return _make_applied(head, self.get(conn, head), applies)
 
     def find_newest(self, conn: Connection, standing: Standing) -> Applied | None:
         """Return what `Standing.find_newest` finds, with its document. Raises `TruthDamaged`.
@@ -165,7 +165,7 @@ class Calibrations:
         head = standing.find_newest()
         if head is None:
             return None
-        return _make_applied(head, self.get(conn, head.id), Applies.UPPER_BOUND)
+        return _make_applied(head, self.get(conn, head), Applies.UPPER_BOUND)
 
     def apply_again(self, conn: Connection, calibration_id: int, applies: Applies) -> Applied:
         """Return the calibration that applied to an earlier search.
@@ -173,16 +173,20 @@ class Calibrations:
         Raises `UnknownCalibration`, `TruthDamaged`.
         """
         stored = get_calibration(conn, calibration_id)
-        return _make_applied(stored, self.get(conn, calibration_id), applies)
+        return _make_applied(stored, self.get(conn, stored), applies)
 
-    def get(self, conn: Connection, calibration_id: int) -> Calibration:
-        """Return a calibration, parsed. Raises `UnknownCalibration`, `TruthDamaged`."""
+    def get(self, conn: Connection, stored: CalibrationHead | StoredCalibration) -> Calibration:
+        """Return a calibration, parsed. Raises `UnknownCalibration`, `TruthDamaged`.
+
+        After a restore an id may be that of another calibration, which was made at another time.
+        """
+        key = stored.id, stored.created_at
         with self._lock:
-            found = self._held.get(calibration_id)
+            found = self._held.get(key)
         if found is None:
-            found = Calibration.from_json(get_calibration(conn, calibration_id).document)
+            found = Calibration.from_json(get_calibration(conn, stored.id).document)
             with self._lock:
-                self._held[calibration_id] = found
+                self._held[key] = found
                 while len(self._held) > HELD:
                     del self._held[next(iter(self._held))]
         return found

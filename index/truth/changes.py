@@ -141,25 +141,30 @@ def record_amendment(conn: Connection) -> None:
 
 class Head(NamedTuple):
     """The newest state that a transaction sees: the number of the last change, 0 before the first
-    one; the number of amendments; and whether a removed corpus still has entries.
+    one; the number of amendments; whether a removed corpus still has entries; and how many corpora
+    there ever were, because an empty one comes without a change.
 
     Between two equal heads, every entry that is a member of a space stays one, answers show the
-    same of it, and calibrations and corpora with entries are the same.
+    same of it, and calibrations and corpora are the same.
     """
 
     last: int
     amendments: int
     is_emptying: bool
+    corpora: int
 
 
 # Every search asks this.
-HEAD = "SELECT last, amendments, EXISTS (SELECT 1 FROM corpora WHERE emptying) FROM change_counter"
+HEAD = (
+    "SELECT last, amendments, EXISTS (SELECT 1 FROM corpora WHERE emptying), "
+    "(SELECT count(*) FROM corpora) FROM change_counter"
+)
 
 
 def head_from_row(row: Sequence[Any]) -> Head:
     """Return the head in the only row of the query `HEAD`."""
-    last, amendments, is_emptying = row
-    return Head(last, amendments, bool(is_emptying))
+    last, amendments, is_emptying, corpora = row
+    return Head(last, amendments, bool(is_emptying), corpora)
 
 
 def read_head(conn: Connection) -> Head:

@@ -93,7 +93,7 @@ def test_a_space_that_is_foreign_or_unknown_is_refused() -> None:
 
 
 def test_vectors_of_another_length_than_the_space_has_are_refused_as_a_whole() -> None:
-    with pytest.raises(InvalidRequest, match="held have 5 numbers; .* have 4"):
+    with pytest.raises(InvalidRequest, match=r"held have 5 numbers; .* have 4"):
         ends(held(vectors=np.eye(5, dtype=np.float32)[:1], dimension=5))
 
 

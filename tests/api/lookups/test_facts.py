@@ -141,6 +141,21 @@ def test_the_next_look_up_knows_what_another_process_has_changed(
     assert after.evidence_sha256 != before.evidence_sha256
 
 
+def test_an_empty_corpus_that_another_process_creates_is_known_to_the_next_look_up(
+    own: Lineup,
+) -> None:
+    """It adds no change to the log, and what a calibration covers depends on it."""
+    calibrate(own)
+    look_up(own)
+    request = by_embedding(own, filter=SearchFilter(corpora=["another"]))
+    with open_small(own.settings.data_dir) as other, other.database.write() as conn:
+        create_corpus(conn, "another", FAKE)
+    after = look_up_request(own, request)
+    with open_small(own.settings.data_dir) as fresh:
+        expected = look_up_request(fresh, request)
+    assert after.evidence_sha256 == expected.evidence_sha256
+
+
 def test_what_is_remembered_of_one_query_is_not_that_of_another(own: Lineup) -> None:
     calibrate(own)
     add(own, "others", FAKE, encoded(picture(60)))

@@ -9,7 +9,12 @@ import pytest
 from index.calibration.calibration import AS_IS, Calibration
 from index.calibration.standing import HELD, RECENT, Applies, Calibrations, Standing
 from index.errors import TruthDamaged, UnknownCalibration
-from index.truth.calibrations import CalibrationScope, ShippedReference, save_calibration
+from index.truth.calibrations import (
+    CalibrationScope,
+    ShippedReference,
+    get_calibration,
+    save_calibration,
+)
 from index.truth.corpora import CorpusKind, create_corpus, find_corpus_ids, remove_corpus
 from index.truth.database import Database
 from index.truth.schema import calibrations as table
@@ -183,16 +188,35 @@ def test_a_parsed_calibration_is_kept_for_a_while(filled: Database, material: An
     ids = [save(filled, material, "a", seed=seed) for seed in range(HELD + 1)]
     kept = Calibrations(material.space)
     with filled.read() as conn:
-        first = kept.get(conn, ids[0])
-        assert kept.get(conn, ids[0]) is first
-        assert [kept.get(conn, each).seed for each in ids] == list(range(HELD + 1))
-        assert kept.get(conn, ids[0]) is not first  # the others took its place
-        assert kept.get(conn, ids[0]) == first
+        stored = [get_calibration(conn, each) for each in ids]
+        first = kept.get(conn, stored[0])
+        assert kept.get(conn, stored[0]) is first
+        assert [kept.get(conn, each).seed for each in stored] == list(range(HELD + 1))
+        assert kept.get(conn, stored[0]) is not first  # the others took its place
+        assert kept.get(conn, stored[0]) == first
+
+
+def test_a_calibration_that_got_the_id_of_another_after_a_restore_is_read_anew(
+    filled: Database, material: Any
+) -> None:
+    calibration_id = save(filled, material, "a", seed=1)
+    kept = Calibrations(material.space)
+    with filled.read() as conn:
+        assert kept.get(conn, get_calibration(conn, calibration_id)).seed == 1
+    with filled.write() as conn:
+        conn.execute(table.delete())
+    save(filled, material, "a", seed=2)
+    with filled.write() as conn:
+        conn.execute(table.update().values(id=calibration_id))
+    with filled.read() as conn:
+        assert kept.get(conn, get_calibration(conn, calibration_id)).seed == 2
 
 
 def test_a_damaged_calibration_is_refused(filled: Database, material: Any) -> None:
     calibration_id = save(filled, material, "a")
+    with filled.read() as conn:
+        stored = get_calibration(conn, calibration_id)
     with filled.write() as conn:
         conn.execute(table.update().values(document="{}"))
     with pytest.raises(TruthDamaged), filled.read() as conn:
-        Calibrations(material.space).get(conn, calibration_id)
+        Calibrations(material.space).get(conn, stored)

@@ -151,6 +151,7 @@ class Codes:
             use_threads_for(len(probes))
         else:
             faiss.omp_set_num_threads(threads)
+        probes = np.ascontiguousarray(probes)  # FAISS keeps a bare pointer to it
         p, m = len(probes), min(m, self.size)
         positions, estimates = np.empty((p, m), np.int64), np.empty((p, m), np.float32)
         index = self._index
@@ -159,7 +160,7 @@ class Codes:
         reach = self._reach(nprobe) if live is None else _new_reach(nprobe, live)
         index.search_c(  # type: ignore[attr-defined]  # missing in its stubs
             p,
-            faiss.swig_ptr(np.ascontiguousarray(probes)),
+            faiss.swig_ptr(probes),
             m,
             faiss.swig_ptr(estimates),
             faiss.swig_ptr(positions),

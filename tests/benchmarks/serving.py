@@ -38,11 +38,13 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
+from api.calibrations.first import calibrate_first
 from api.lineup import Lineup, make_space
 from api.lookups.batch_request import BatchProbe, LookupBatch
 from api.lookups.lookup import look_up_request
 from api.lookups.request import LookupQuery, LookupRequest
 from api.settings import Settings
+from api.worker.running import find_shipped
 from embedder.network.embed import Embedder
 from tests.benchmarks.filling import fill, sha256_of
 from tests.benchmarks.vectors import clustered
@@ -268,13 +270,16 @@ class Load:
 
 
 def prepare(folder: Path, n: int) -> dict[str, Load]:
-    """Fill a database, build its index, and return what is sent of each kind."""
+    """Fill a database, build its index, calibrate it as a server would do after a minute, and
+    return what is sent of each kind.
+    """
     info = Embedder.load("builtin", device="cpu").info
     vectors = clustered(n, info.dimension)
     if not (folder / "lineup.db").exists():
         fill(folder / "lineup.db", vectors.blocks(), info.dimension, space=make_space(info))
     with Lineup.open(Settings(data_dir=folder, device="cpu"), migrate=True) as lineup:
         lineup.index.settle()
+        calibrate_first(lineup.database, lineup.space, find_shipped(lineup))
         loads = dict[str, Load]()
         for kind, requests in make_kinds(lineup, vectors.probes(PROBES)).items():
             bodies = [each.model_dump_json(exclude_unset=True).encode() for each in requests]

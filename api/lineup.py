@@ -31,8 +31,8 @@ from embedder.network.download import describe_model
 from embedder.network.registry import BUILTIN, EARLIER_BUILTIN_WEIGHTS, ModelInfo
 from embedder.pictures.limits import ImageLimits
 from index.blobs import FEATURES_SUFFIX, ORIGINAL_SUFFIX, BlobStore
-from index.cache.config import IndexConfig
 from index.cache.live import LiveIndex
+from index.cache.plans.config import IndexConfig
 from index.calibration.standing import Calibrations
 from index.calibration.verbal import ENFSI_2015, VerbalScale
 from index.errors import DatabaseUnavailable, NoData, SchemaOutdated

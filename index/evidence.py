@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Self
 
-from index.cache.searching import Neighbour
+from index.cache.searching.questions import Neighbour
 from index.calibration.attribution import Attributed
 from index.calibration.for_probe import ProbeCalibration
 from index.copies import LeadLimits

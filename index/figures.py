@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from index.cache.searching import Neighbour
+from index.cache.searching.questions import Neighbour
 from index.calibration.attribution import Attributed
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS, Stratum
 from index.calibration.classifier import ClassifierCalibration

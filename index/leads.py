@@ -8,7 +8,7 @@ if it is strong, because some edits leave no keypoints. The limits are chosen in
 
 from __future__ import annotations
 
-from index.cache.searching import Neighbour
+from index.cache.searching.questions import Neighbour
 from index.copies import CopyEvidence, LeadLimits
 
 

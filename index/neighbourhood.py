@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from index.cache.searching import Neighbour, SearchResult, neighbour_order
+from index.cache.searching.questions import Neighbour, SearchResult, neighbour_order
 from index.copies import CopyEvidence, LeadLimits
 from index.leads import is_edited_copy, is_lead, is_same_picture
 from index.truth.corpora import CorpusKind

@@ -43,7 +43,7 @@ BAD_IMPORTS = [
     ("only api.http knows HTTP", "api/terminal/service.py", "import uvicorn"),
     ("only api.terminal knows the terminal", "api/operations/health.py", "import rich"),
     ("only api.terminal knows the terminal", "api/http/app.py", "import typer"),
-    ("index knows no tensors", "index/cache/codes.py", "import torch"),
+    ("index knows no tensors", "index/cache/vectors/codes.py", "import torch"),
     ("index knows no tensors", "index/blobs.py", "import PIL.Image"),
     ("embedder knows no rows", "embedder/network/weights.py", "import sqlalchemy"),
     ("embedder knows no rows", "embedder/network/embed.py", "import faiss"),

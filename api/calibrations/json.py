@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from api.fields import Answer, CorpusName, Sha256
-from api.lookups.rates_json import CollectionRate, MeasuredShare, write_share
+from api.lookups.answers.rates_json import CollectionRate, MeasuredShare, write_share
 from index.calibration.calibration import Calibration, Stratum
 from index.calibration.classifier import ClassifierCalibration
 from index.calibration.copies import CopyCurve, CopyRates

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from api.fields import Answer
 from api.jobs.json import JobAnswer
-from api.lookups.numbers import percent
+from api.lookups.answers.numbers import percent
 from index.calibration.calibration import AS_IS, FORMAT, Calibration
 from index.calibration.for_probe import count_supporting
 from index.calibration.ratios import MIN_SOURCES

@@ -15,7 +15,7 @@ from api.copies.stages import IN_THE_LOG, CopyStage, StageOutcome, StageReport
 from api.copies.stored_features import StoredFeatures
 from api.copies.verifying import NoFeatures, choose_candidates, take_turns, verify
 from embedder.copies.features import LocalFeatures, can_extract
-from index.cache.searching import Neighbour
+from index.cache.searching.questions import Neighbour
 from index.copies import CopyEvidence
 
 log = logging.getLogger(__name__)

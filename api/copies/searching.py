@@ -11,7 +11,7 @@ import numpy as np
 from api.copies.spaces import Copies
 from api.copies.stages import IN_THE_LOG, CopyStage, StageOutcome, StageReport
 from embedder.decoding.picture import Picture
-from index.cache.searching import Question
+from index.cache.searching.questions import Question
 from index.errors import InvalidFilter, UnknownCorpus
 from index.truth.filters import EVERYTHING, Filter
 

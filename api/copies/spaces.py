@@ -34,8 +34,8 @@ from api.settings import Settings
 from embedder.copies.descriptors import CopyDescriptor
 from embedder.copies.inputs import DescriptorInput
 from embedder.errors import EmbedderError, ModelUnavailable
-from index.cache.config import IndexConfig
 from index.cache.live import LiveIndex
+from index.cache.plans.config import IndexConfig
 from index.errors import CorpusError, DatabaseReadOnly
 from index.truth.active import (
     activate_first_copy_space,

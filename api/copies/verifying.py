@@ -14,7 +14,7 @@ from typing import TypeVar
 from api.copies.stored_features import StoredFeatures
 from embedder.copies.features import LocalFeatures, can_extract
 from embedder.copies.matching import Fit, find_correspondence
-from index.cache.searching import Neighbour
+from index.cache.searching.questions import Neighbour
 from index.copies import CopyEvidence, Correspondence
 
 # The most entries that one look-up verifies.

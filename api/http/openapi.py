@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.http.problems import MEDIA_TYPE, ProblemAnswer
-from api.lookups.batch_request import LookupBatch
+from api.lookups.batches.request import LookupBatch
 from api.lookups.request import LookupRequest
 from api.worker.submitting import IngestOrder
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from api.ingest.request import Dedup
 from api.jobs.task import Added
-from index.cache.pictures import NearDuplicates
+from index.cache.searching.pictures import NearDuplicates
 from index.near_hashes import NearHashes
 from index.truth.adding import NewEntry
 from index.truth.corpora import lock_corpus

@@ -6,37 +6,37 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, overload
 
-from api.lookups.calibration_json import CalibrationUsed
-from api.lookups.calibration_words import describe_next_step
-from api.lookups.classifier_json import ClassifierAnswer
-from api.lookups.copies_json import CopiesAnswer
-from api.lookups.evidence_json import (
+from api.lookups.answers.calibration_json import CalibrationUsed
+from api.lookups.answers.calibration_words import describe_next_step
+from api.lookups.answers.classifier_json import ClassifierAnswer
+from api.lookups.answers.copies_json import CopiesAnswer
+from api.lookups.answers.evidence_json import (
     AttributionAnswer,
     QualityAnswer,
     RatioAnswer,
     RatioSupport,
     StatementAnswer,
 )
-from api.lookups.json import (
+from api.lookups.answers.json import (
     LookupAnswer,
     NeighbourAnswer,
     SimilarityAnswer,
     ThresholdAnswer,
 )
-from api.lookups.method_json import MethodAnswer, Timings
-from api.lookups.numbers import LOGIT_DIGITS, SIMILARITY_DIGITS, count_digits
-from api.lookups.precision import state_precision
-from api.lookups.probe import Probe
-from api.lookups.rates_json import (
+from api.lookups.answers.method_json import MethodAnswer, Timings
+from api.lookups.answers.numbers import LOGIT_DIGITS, SIMILARITY_DIGITS, count_digits
+from api.lookups.answers.precision import state_precision
+from api.lookups.answers.rates_json import (
     DiscriminationAnswer,
     HitRateAnswer,
     LogitShareAnswer,
     RateAnswer,
 )
+from api.lookups.answers.robustness_json import LeftOutAnswer, RestsOnAnswer, StabilityAnswer
+from api.lookups.answers.words import explain_classifier, explain_similarity, write_statements
+from api.lookups.probe import Probe
 from api.lookups.request import LookupQuery
-from api.lookups.robustness_json import LeftOutAnswer, RestsOnAnswer, StabilityAnswer
-from api.lookups.words import explain_classifier, explain_similarity, write_statements
-from index.cache.searching import Neighbour, SearchResult
+from index.cache.searching.questions import Neighbour, SearchResult
 from index.calibration.verbal import VerbalScale
 from index.evidence import Assessment
 from index.jsontext import CanonicalText

@@ -9,12 +9,12 @@ from time import perf_counter
 from api.copies.running import GeometryRun
 from api.copies.searching import OpenedProduct, search_copies
 from api.copies.stages import CopyStage, StageOutcome, StageReport
-from api.lookups.copies_json import CopiesAnswer
+from api.lookups.answers.copies_json import CopiesAnswer
 from api.lookups.probe import Probe, milliseconds
 from api.lookups.questions import REALS, Found, make_filter
 from api.lookups.request import LookupQuery
 from embedder.decoding.picture import Picture
-from index.cache.searching import Neighbour, SearchResult
+from index.cache.searching.questions import Neighbour, SearchResult
 from index.calibration.copies import CopyRates, shipped_copy_rates
 from index.calibration.for_probe import ProbeCalibration
 from index.copies import CopyEvidence, LeadLimits, ViewHash

@@ -13,12 +13,18 @@ from api.copies.running import GeometryRun, list_candidates, run_geometry
 from api.errors import InvalidRequest
 from api.lineup import Lineup
 from api.lookups.answer import Assessed, WrittenAnswer, write_answer
+from api.lookups.answers.json import LookupAnswer
+from api.lookups.answers.method_json import (
+    MethodAnswer,
+    PrecisionCheckAnswer,
+    RecallAnswer,
+    Timings,
+)
+from api.lookups.answers.precision import describe_computed
+from api.lookups.answers.robustness_json import LeftOutAnswer
 from api.lookups.copies import Proposed, find_rates, join_copies, propose
 from api.lookups.facts import Facts, read_facts
-from api.lookups.json import LookupAnswer
 from api.lookups.limits import Limits
-from api.lookups.method_json import MethodAnswer, PrecisionCheckAnswer, RecallAnswer, Timings
-from api.lookups.precision import describe_computed
 from api.lookups.probe import (
     Probe,
     embed_probe,
@@ -27,7 +33,6 @@ from api.lookups.probe import (
 )
 from api.lookups.questions import Found, Questions, make_questions
 from api.lookups.request import LookupQuery, LookupRequest, SentProbe
-from api.lookups.robustness_json import LeftOutAnswer
 from api.release import get_version
 from embedder.decoding.picture import Picture, PictureOrder
 from embedder.pictures.reencodings import ReEncoding, ReEncodings

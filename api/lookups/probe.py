@@ -18,7 +18,7 @@ from api.copies.probe_features import ProbeFeatures
 from api.decoding import make_picture_now
 from api.errors import InvalidRequest
 from api.images import hash_of, view_hashes_of
-from api.lookups.json import ProbeAnswer
+from api.lookups.answers.json import ProbeAnswer
 from api.lookups.request import SentProbe
 from embedder.copies.inputs import DescriptorInput
 from embedder.decoding.declared import count_declared_pixels

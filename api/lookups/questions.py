@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from api.lookups.probe import Probe
 from api.lookups.request import LookupQuery, SearchFilter
-from index.cache.searching import Neighbour, Question, SearchResult
+from index.cache.searching.questions import Neighbour, Question, SearchResult
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
 from index.copies import CopyEvidence, LeadLimits
 from index.neighbourhood import Neighbourhood, join_candidates

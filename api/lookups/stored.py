@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from api.lookups.json import LookupAnswer
+from api.lookups.answers.json import LookupAnswer
 from api.server_paths import name_provenance
 from index.truth.database import Database
 from index.truth.lookups import get_lookup

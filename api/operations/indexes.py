@@ -7,9 +7,9 @@ from collections.abc import Callable
 from api.lineup import make_index_config, open_database
 from api.operations.json import IndexAnswer, IndexesAnswer, PlanComparisonAnswer, PlanFiguresAnswer
 from api.settings import Settings
-from index.cache.config import Plan
 from index.cache.explain import explain
 from index.cache.live import LiveIndex
+from index.cache.plans.config import Plan
 from index.truth.spaces import list_spaces
 
 

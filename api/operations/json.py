@@ -13,11 +13,11 @@ from pydantic import Field
 
 from api.calibrations.needs import CalibrationNeed
 from api.fields import Answer, Instant, Sha256
-from api.lookups.method_json import RecallAnswer
+from api.lookups.answers.method_json import RecallAnswer
 from embedder.decoding.confinement import Confinement, ConfinementLevel
-from index.cache.comparison import Comparison
-from index.cache.config import Plan
 from index.cache.explain import IndexState
+from index.cache.plans.comparison import Comparison
+from index.cache.plans.config import Plan
 from index.truth.spaces import SpaceKind
 
 if TYPE_CHECKING:

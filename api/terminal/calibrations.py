@@ -205,7 +205,7 @@ def print_calibrations(calibrations: Iterable[CalibrationAnswer]) -> None:
 
 def print_calibration(answer: CalibrationAnswer) -> None:
     """Print what was measured, a row for each kind of delivery."""
-    from api.lookups.numbers import percent
+    from api.lookups.answers.numbers import percent
 
     number = f"{answer.id}, provisional" if answer.provisional else str(answer.id)
     write(
@@ -265,7 +265,7 @@ def print_calibration(answer: CalibrationAnswer) -> None:
 
 def print_copies(copies: CopyRatesAnswer) -> None:
     """Print how often unrelated pictures look like edited copies, a row for each finding."""
-    from api.lookups.numbers import percent, percent_at_most
+    from api.lookups.answers.numbers import percent, percent_at_most
 
     columns = (
         Column("unrelated pictures have"),
@@ -339,8 +339,8 @@ def _explain_copies(copies: CopyRatesAnswer) -> Iterator[str]:
 
 def print_collections(answer: CalibrationAnswer) -> None:
     """Print the matches of each collection of reference images, where there are several."""
-    from api.lookups.evidence_words import name_collection
-    from api.lookups.numbers import percent
+    from api.lookups.answers.evidence_words import name_collection
+    from api.lookups.answers.numbers import percent
 
     as_is = next(stratum for stratum in answer.strata if stratum.condition == "as_is")
     thresholds = [each for each in as_is.thresholds if each.collections]
@@ -367,7 +367,7 @@ def _cost(ratios: RatiosAnswer | None) -> str:
 
 
 def _hits(stratum: StratumAnswer) -> str:
-    from api.lookups.numbers import percent
+    from api.lookups.answers.numbers import percent
 
     at = next(each for each in stratum.thresholds if each.false_match_rate == SHOWN_HITS)
     if at.hit_rate is None:

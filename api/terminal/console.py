@@ -22,7 +22,7 @@ from rich.progress import ProgressColumn, Task
 from rich.segment import Segment
 from rich.text import Text
 
-from api.lookups.names import VERDICT_NAMES
+from api.lookups.answers.names import VERDICT_NAMES
 from api.visible import escape_json, show, show_lines
 
 if TYPE_CHECKING:

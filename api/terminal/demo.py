@@ -68,7 +68,7 @@ def explain(answer: DemoAnswer) -> list[str]:
     """Say what `nearer than` counts, what the threshold rests on, what it calls similar, and how an
     edited copy is found.
     """
-    from api.lookups.evidence_words import describe_share
+    from api.lookups.answers.evidence_words import describe_share
     from api.terminal.demonstration import PHOTOGRAPH
 
     copies = [words for row in answer.rows if (words := _explain_copy(row))]

@@ -23,7 +23,7 @@ from api.copies.choosing import AUTO, NONE
 from api.fields import Answer
 from api.ingest.request import IngestRequest
 from api.lineup import Lineup
-from api.lookups.json import LookupAnswer
+from api.lookups.answers.json import LookupAnswer
 from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
 from api.settings import Settings

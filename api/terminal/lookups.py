@@ -30,8 +30,8 @@ from api.terminal.tables import Cell, Column, Layout, print_left_out, print_tabl
 
 if TYPE_CHECKING:
     from api.fields import FailedItem
-    from api.lookups.json import LookupAnswer, NeighbourAnswer, ProbeLookup
-    from api.lookups.replay_json import ReplayAnswer
+    from api.lookups.answers.json import LookupAnswer, NeighbourAnswer, ProbeLookup
+    from api.lookups.replays.json import ReplayAnswer
     from api.lookups.request import LookupQuery
     from api.settings import Settings
     from api.terminal.probes import ProbeFile
@@ -202,7 +202,7 @@ def replay_lookup(
     the verdicts of then and of today are both printed.
     """
     from api.lineup import Lineup
-    from api.lookups.replay import replay
+    from api.lookups.replays.replay import replay
     from api.problems import EXIT_PARTIAL
     from api.sources.access import read_any_file
 
@@ -252,7 +252,7 @@ def _look_up_with(
 ) -> Iterator[ProbeLookup | FailedItem]:
     from api.fields import FailedItem
     from api.lineup import Lineup
-    from api.lookups.files import look_up_files
+    from api.lookups.batches.files import look_up_files
 
     with (
         Lineup.open(settings, decoders=decoders) as lineup,
@@ -265,7 +265,7 @@ def _look_up_with(
 
 def _print_as_json(results: Iterable[ProbeLookup | FailedItem]) -> bool:
     from api.fields import FailedItem
-    from api.lookups.json import ProbeLookup, SearchAnswer
+    from api.lookups.answers.json import ProbeLookup, SearchAnswer
 
     done = list(results)
     lookups = [each for each in done if isinstance(each, ProbeLookup)]
@@ -354,7 +354,7 @@ def print_lookup(name: str, answer: LookupAnswer, *, in_detail: bool = False) ->
     `in_detail` adds the hits of each generator to the hit rate, and what each stage did that looks
     for copies.
     """
-    from api.lookups.evidence_words import describe_hits_by_generator
+    from api.lookups.answers.evidence_words import describe_hits_by_generator
 
     write(styled(name, "bold"))
     if answer.caution:

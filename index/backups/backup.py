@@ -34,9 +34,9 @@ from index.backups.space_states import find_difference, space_states
 from index.backups.tables import last_ids
 from index.backups.verification import check_members
 from index.blobs import THUMBNAIL_SUFFIX, BlobStore
-from index.cache.manifest import MANIFEST as SNAPSHOT_MANIFEST
-from index.cache.manifest import Manifest, snapshot_files
-from index.cache.snapshots import check_files, directory_lock
+from index.cache.snapshots.manifest import MANIFEST as SNAPSHOT_MANIFEST
+from index.cache.snapshots.manifest import Manifest, snapshot_files
+from index.cache.snapshots.snapshot import check_files, directory_lock
 from index.durable import publish, temporary_beside
 from index.errors import (
     BackupCorrupt,

@@ -28,8 +28,8 @@ from index.backups.space_states import find_difference
 from index.backups.tables import find_rows, insert_rows, lock_tables, read_tables, set_last_ids
 from index.backups.verification import extract, open_verified_tables, read_pack, temporary_folder
 from index.blobs import BlobStore
-from index.cache.manifest import MANIFEST as SNAPSHOT_MANIFEST
-from index.cache.snapshots import directory_lock
+from index.cache.snapshots.manifest import MANIFEST as SNAPSHOT_MANIFEST
+from index.cache.snapshots.snapshot import directory_lock
 from index.durable import publish, sync_directory, write_durably
 from index.errors import (
     BackupCorrupt,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from index.cache.comparison import Comparison
-from index.cache.config import IndexConfig, Plan
 from index.cache.live import LiveIndex
-from index.cache.manifest import Manifest
-from index.cache.recall import Tuning
-from index.cache.sealed import TunedCodes, plan_of
+from index.cache.plans.comparison import Comparison
+from index.cache.plans.config import IndexConfig, Plan
+from index.cache.plans.recall import Tuning
+from index.cache.segments.sealed import TunedCodes, plan_of
+from index.cache.snapshots.manifest import Manifest
 from index.truth.spaces import Space
 
 

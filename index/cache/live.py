@@ -19,25 +19,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import Connection
 
-from index.cache.answering import (
+from index.cache.following.current import CurrentView
+from index.cache.following.folding import DEFAULT_FOLDING, FoldPolicy
+from index.cache.following.maintenance import DEFAULT_PACE, Maintenance, Pace
+from index.cache.following.upkeep import Upkeep
+from index.cache.plans.config import DEFAULT_CONFIG, IndexConfig, Plan
+from index.cache.searching.answering import (
     Probes,
     TooFarBehind,
     answer_questions,
     rank_nearest,
     write_results,
 )
-from index.cache.config import DEFAULT_CONFIG, IndexConfig, Plan
-from index.cache.current import CurrentView
-from index.cache.folder import Current, IndexFolder
-from index.cache.folding import DEFAULT_FOLDING, FoldPolicy
-from index.cache.maintenance import DEFAULT_PACE, Maintenance, Pace
-from index.cache.manifest import Manifest
-from index.cache.ranking import rank_many
-from index.cache.sealed import SealedSegment, plan_of
-from index.cache.searching import Question, SearchResult
-from index.cache.snapshots import set_aside
-from index.cache.upkeep import Upkeep
-from index.cache.view import View
+from index.cache.searching.questions import Question, SearchResult
+from index.cache.searching.ranking import rank_many
+from index.cache.segments.sealed import SealedSegment, plan_of
+from index.cache.segments.view import View
+from index.cache.snapshots.folder import Current, IndexFolder
+from index.cache.snapshots.manifest import Manifest
+from index.cache.snapshots.snapshot import set_aside
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt, TruthDamaged
 from index.truth.changes import Head, digest_at, read_head
 from index.truth.database import Database

@@ -10,9 +10,9 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from index.blobs import BlobStore
-from index.cache.manifest import MANIFEST, Manifest, SavedHashes, read_manifest
-from index.cache.saved_hashes import is_of_history, open_hashes
-from index.cache.snapshots import check_files, directory_lock, leftovers, open_snapshot
+from index.cache.snapshots.manifest import MANIFEST, Manifest, SavedHashes, read_manifest
+from index.cache.snapshots.saved_hashes import is_of_history, open_hashes
+from index.cache.snapshots.snapshot import check_files, directory_lock, leftovers, open_snapshot
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.proof.findings import Finding, FindingKind
 from index.proof.fsck_log import check_log

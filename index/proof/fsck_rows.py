@@ -10,8 +10,8 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, func, or_, select, text
 from sqlalchemy.exc import DatabaseError
 
-from index.cache.facts import Facts, Words, fact_record
-from index.cache.pictures import read_hash_pages
+from index.cache.searching.pictures import read_hash_pages
+from index.cache.segments.facts import Facts, Words, fact_record
 from index.proof.findings import Finding, FindingKind
 from index.truth.active import find_active_copy_space
 from index.truth.calibrations import find_wrong_calibrations

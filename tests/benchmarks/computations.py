@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from api.lookups.precision import find_largest_movement
+from api.lookups.answers.precision import find_largest_movement
 from api.model import read_precision_check
 from embedder.errors import ImageError
 from embedder.network.embed import Embedder

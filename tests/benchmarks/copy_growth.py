@@ -37,7 +37,7 @@ from embedder.errors import ImageError
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.perceptual import hash_many
 from index.cache.live import LiveIndex
-from index.cache.searching import Question
+from index.cache.searching.questions import Question
 from index.calibration.copies import shipped_copy_rates
 from index.truth.database import Database
 from index.truth.filters import EVERYTHING

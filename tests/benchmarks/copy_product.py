@@ -20,7 +20,7 @@ from rich.table import Table
 
 from api.ingest.request import IngestRequest
 from api.lineup import Lineup
-from api.lookups.json import LookupAnswer
+from api.lookups.answers.json import LookupAnswer
 from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
 from api.settings import Settings

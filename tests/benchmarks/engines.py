@@ -439,7 +439,7 @@ class LineupSearch(LineupIndex):
         return _entry_ids(self.live.search(probe, k)) - 1
 
     def batch(self, probes: Rows, k: int, reach: Any) -> Ids:
-        from index.cache.searching import Question
+        from index.cache.searching.questions import Question
         from index.truth.filters import EVERYTHING
 
         questions = [Question(probe, k, EVERYTHING) for probe in probes]

@@ -41,7 +41,7 @@ from embedder.pictures.limits import ImageLimits
 from embedder.pictures.perceptual import compute_perceptual_hash
 from embedder.pictures.view_hashes import make_view_hashes
 from index.cache.live import LiveIndex
-from index.cache.searching import Question
+from index.cache.searching.questions import Question
 from index.copies import Box, Symmetry, View, ViewHash
 from index.near_hashes import NearHashes
 from index.truth.database import Database

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from index.cache.live import LiveIndex
-from index.cache.searching import Question, SearchResult
+from index.cache.searching.questions import Question, SearchResult
 from index.truth.adding import NewEntry, add_entries
 from index.truth.changes import record_amendment
 from index.truth.corpora import CorpusKind, create_corpus

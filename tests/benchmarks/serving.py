@@ -40,7 +40,7 @@ from fastapi import FastAPI
 
 from api.calibrations.first import calibrate_first
 from api.lineup import Lineup, make_space
-from api.lookups.batch_request import BatchProbe, LookupBatch
+from api.lookups.batches.request import BatchProbe, LookupBatch
 from api.lookups.lookup import look_up_request
 from api.lookups.request import LookupQuery, LookupRequest
 from api.settings import Settings

@@ -34,7 +34,7 @@ from embedder.demonstration.photographs import load_bundled_photographs
 from embedder.pictures.decode import make_thumbnail
 from embedder.pictures.limits import ImageLimits
 from index.blobs import BlobStore
-from index.cache.searching import Neighbour
+from index.cache.searching.questions import Neighbour
 from tests.api.modelless import encode, stores_in
 from tests.index.assessing import neighbour
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from index.cache.config import IndexConfig
-from index.cache.folding import FoldPolicy
+from index.cache.following.folding import FoldPolicy
 from index.cache.live import LiveIndex
+from index.cache.plans.config import IndexConfig
 from index.errors import UnknownCorpus
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus

@@ -32,9 +32,9 @@ from api.problems import EXIT_STORAGE
 from api.settings import Settings
 from index.backups.backup import back_up
 from index.blobs import BlobStore
-from index.cache.config import IndexConfig
-from index.cache.folding import FoldPolicy
+from index.cache.following.folding import FoldPolicy
 from index.cache.live import LiveIndex
+from index.cache.plans.config import IndexConfig
 from index.errors import (
     BackupUnwritable,
     DatabaseReadOnly,

@@ -23,18 +23,18 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
 
 from api.copies.stages import CopyStage, StageOutcome
-from api.lookups.copies_json import CopiesAnswer, CopyAnswer, StageAnswer
-from api.lookups.evidence_json import StatementAnswer
-from api.lookups.json import LookupAnswer
-from api.lookups.names import VERDICT_NAMES
-from api.lookups.rates_json import GeneratorHitsAnswer
-from api.lookups.robustness_json import (
+from api.lookups.answers.copies_json import CopiesAnswer, CopyAnswer, StageAnswer
+from api.lookups.answers.evidence_json import StatementAnswer
+from api.lookups.answers.json import LookupAnswer
+from api.lookups.answers.names import VERDICT_NAMES
+from api.lookups.answers.rates_json import GeneratorHitsAnswer
+from api.lookups.answers.robustness_json import (
     ReEncodingAnswer,
     RestsOnAnswer,
     StabilityAnswer,
     WithoutStrongest,
 )
-from api.lookups.words import write_statements
+from api.lookups.answers.words import write_statements
 from api.settings import Settings
 from index.verdict import Relation, SimilarityOutcome, SimilarityReason
 from tests.api.lookups import worded

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageFilter
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from api.lookups.names import VERDICT_NAMES
+from api.lookups.answers.names import VERDICT_NAMES
 from api.settings import Settings
 from tests.functional.browsing import serving
 from tests.functional.shelves import encoded, picture

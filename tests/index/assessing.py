@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from index.cache.searching import Neighbour, SearchResult
+from index.cache.searching.questions import Neighbour, SearchResult
 from index.calibration.attribution import Attributed, Attribution
 from index.calibration.by_collection import CollectionMatches
 from index.calibration.calibration import AS_IS, Calibration, Stratum

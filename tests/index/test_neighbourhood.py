@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.cache.searching import Neighbour
+from index.cache.searching.questions import Neighbour
 from index.copies import CopyEvidence, LeadLimits, View
 from index.leads import is_edited_copy, is_lead
 from index.neighbourhood import join_candidates

@@ -16,9 +16,9 @@ from api.http.routes.bodies import describe_body, read_model
 from api.http.routes.dependencies import Opened
 from api.http.routing import lane, make_router, read_media_type
 from api.lineup import Lineup
-from api.lookups.batch import look_up_batch
-from api.lookups.batch_request import LookupBatch
-from api.lookups.json import LookupAnswer
+from api.lookups.answers.json import LookupAnswer
+from api.lookups.batches.batch import look_up_batch
+from api.lookups.batches.request import LookupBatch
 
 router = make_router(tags=["lookups"])
 

@@ -18,13 +18,13 @@ from api.http.routes.bodies import describe_body, parse_json, read_model
 from api.http.routes.dependencies import Opened
 from api.http.routing import lane, make_router, read_media_type
 from api.lineup import Lineup
-from api.lookups.json import LookupAnswer
+from api.lookups.answers.json import LookupAnswer
+from api.lookups.batches.together import find_kind, look_up_together
 from api.lookups.lookup import look_up_image, look_up_request
-from api.lookups.replay import replay
-from api.lookups.replay_json import ReplayAnswer
+from api.lookups.replays.json import ReplayAnswer
+from api.lookups.replays.replay import replay
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.stored import find_answer
-from api.lookups.together import find_kind, look_up_together
 
 router = make_router(tags=["lookups"])
 GatheredLookups = Gathering[tuple[Lineup, LookupRequest], Response]

@@ -16,7 +16,7 @@ from api.corpora.catalogue import page_corpora
 from api.http.routes.dependencies import Opened
 from api.http.routing import make_router
 from api.lineup import Lineup
-from api.lookups.names import VERDICT_NAMES
+from api.lookups.answers.names import VERDICT_NAMES
 from api.operations.doctor import examine_data
 from api.operations.json import DoctorFinding, Level
 from api.visible import show, show_value

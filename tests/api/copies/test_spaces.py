@@ -18,9 +18,9 @@ from api.copies.stages import StageOutcome
 from api.ingest.single import add_image
 from api.settings import Settings
 from embedder.decoding.picture import PictureOrder, make_picture
-from index.cache.config import DEFAULT_CONFIG
 from index.cache.live import LiveIndex
-from index.cache.searching import Question, SearchResult
+from index.cache.plans.config import DEFAULT_CONFIG
+from index.cache.searching.questions import Question, SearchResult
 from index.truth.active import activate_copy_space, deactivate_copy_space, find_active_copy_space
 from index.truth.corpora import CorpusKind, Keep, create_corpus
 from index.truth.database import Database

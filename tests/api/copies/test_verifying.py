@@ -15,7 +15,7 @@ from api.images import BlobStores
 from embedder.copies.features import LocalFeatures, extract_features
 from embedder.decoding.threads import ThreadDecoders
 from embedder.pictures.limits import ImageLimits
-from index.cache.searching import Neighbour
+from index.cache.searching.questions import Neighbour
 from index.copies import CopyEvidence
 from index.truth.corpora import CorpusKind
 from tests.api.modelless import encode, stores_in

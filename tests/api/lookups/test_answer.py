@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from api.lookups.answer import Assessed, dump_evidence, write_answer
-from api.lookups.json import LookupAnswer, NeighbourAnswer, ProbeAnswer, ThresholdAnswer
-from api.lookups.method_json import MethodAnswer, Timings
+from api.lookups.answers.json import LookupAnswer, NeighbourAnswer, ProbeAnswer, ThresholdAnswer
+from api.lookups.answers.method_json import MethodAnswer, Timings
+from api.lookups.answers.robustness_json import LeftOutAnswer
 from api.lookups.probe import Probe
 from api.lookups.request import LookupQuery
-from api.lookups.robustness_json import LeftOutAnswer
 from embedder.pictures.delivery import Condition
 from index.calibration.attribution import GeneratorCoverage
 from index.calibration.calibration import AS_IS

@@ -16,17 +16,17 @@ from api.copies.spaces import Copies
 from api.copies.stages import CopyStage, StageOutcome, StageReport
 from api.ingest.single import add_image
 from api.lineup import Lineup, make_index_config
-from api.lookups.comparing import find_differences
+from api.lookups.answers.json import LookupAnswer, NeighbourAnswer
 from api.lookups.copies import report_descriptor
-from api.lookups.json import LookupAnswer, NeighbourAnswer
 from api.lookups.lookup import look_up_image, look_up_request
 from api.lookups.questions import Found
-from api.lookups.replay import replay
+from api.lookups.replays.comparing import find_differences
+from api.lookups.replays.replay import replay
 from api.lookups.request import LookupQuery, LookupRequest
 from api.lookups.stored import find_answer
 from embedder.copies.features import can_extract
 from embedder.errors import ImageTooSmall
-from index.cache.searching import Question
+from index.cache.searching.questions import Question
 from index.calibration.copies import CopyCurve, CopyRates
 from index.copies import NO_LEADS
 from index.truth.corpora import Keep, create_corpus

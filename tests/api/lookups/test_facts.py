@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from api.lineup import Lineup
-from api.lookups.json import LookupAnswer
+from api.lookups.answers.json import LookupAnswer
 from api.lookups.lookup import look_up_all, look_up_request, prepare_request
 from api.lookups.request import LookupRequest, SearchFilter
 from index.truth.adding import NewEntry, add_entries

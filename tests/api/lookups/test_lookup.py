@@ -8,7 +8,7 @@ from PIL import Image
 
 from api.errors import InvalidRequest
 from api.lineup import Lineup
-from api.lookups.json import LookupAnswer
+from api.lookups.answers.json import LookupAnswer
 from api.lookups.lookup import (
     list_left_out,
     look_up_all,
@@ -17,7 +17,7 @@ from api.lookups.lookup import (
     prepare_image,
 )
 from api.lookups.probe import take_probe
-from api.lookups.replay import replay
+from api.lookups.replays.replay import replay
 from api.lookups.request import LookupQuery, LookupRequest, SearchFilter
 from api.lookups.stored import find_answer
 from embedder.errors import ImageError

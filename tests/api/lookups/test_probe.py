@@ -12,7 +12,7 @@ from api.copies.probe_features import ProbeFeatures
 from api.errors import InvalidRequest
 from api.images import hash_of, view_hashes_of
 from api.lineup import Lineup
-from api.lookups.json import ProbeAnswer
+from api.lookups.answers.json import ProbeAnswer
 from api.lookups.probe import Probe, embed_probe, milliseconds, take_probe
 from api.lookups.request import LookupRequest
 from embedder.decoding.picture import PictureOrder, make_picture

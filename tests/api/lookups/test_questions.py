@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.lookups.json import ProbeAnswer
+from api.lookups.answers.json import ProbeAnswer
 from api.lookups.probe import Probe
 from api.lookups.questions import (
     REAL_NEIGHBOURS,
@@ -16,7 +16,7 @@ from api.lookups.questions import (
     restricts_only_corpora,
 )
 from api.lookups.request import LookupQuery, SearchFilter
-from index.cache.searching import Question, SearchResult
+from index.cache.searching.questions import Question, SearchResult
 from index.calibration.calibration import ATTRIBUTION_NEIGHBOURS
 from index.truth.corpora import CorpusKind
 from index.truth.filters import Filter

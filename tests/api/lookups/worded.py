@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from api.lookups.calibration_json import CalibrationUsed
-from api.lookups.evidence_json import (
+from api.lookups.answers.calibration_json import CalibrationUsed
+from api.lookups.answers.evidence_json import (
     AttributionAnswer,
     QualityAnswer,
     RatioAnswer,
     ShareAnswer,
 )
-from api.lookups.json import SimilarityAnswer
-from api.lookups.rates_json import (
+from api.lookups.answers.json import SimilarityAnswer
+from api.lookups.answers.rates_json import (
     CollectionRate,
     DiscriminationAnswer,
     HitRateAnswer,
@@ -21,8 +21,8 @@ from api.lookups.rates_json import (
     MeasuredShare,
     RateAnswer,
 )
+from api.lookups.answers.robustness_json import LeftOutAnswer, ReEncodingAnswer, StabilityAnswer
 from api.lookups.request import SearchFilter
-from api.lookups.robustness_json import LeftOutAnswer, ReEncodingAnswer, StabilityAnswer
 from index.calibration.attribution import AttributionReason
 from index.calibration.false_matches import RateMethod
 from index.verdict import QualityIssue, SimilarityOutcome, SimilarityReason

@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from api.copies.stages import CopyStage, StageOutcome
 from api.errors import InvalidRequest
 from api.http.app import create_app
-from api.lookups.copies_json import CopiesAnswer, CopyAnswer, StageAnswer
-from api.lookups.evidence_json import StatementAnswer
-from api.lookups.json import LookupAnswer, ProbeLookup
-from api.lookups.replay_json import ReplayAnswer
+from api.lookups.answers.copies_json import CopiesAnswer, CopyAnswer, StageAnswer
+from api.lookups.answers.evidence_json import StatementAnswer
+from api.lookups.answers.json import LookupAnswer, ProbeLookup
+from api.lookups.replays.json import ReplayAnswer
 from api.settings import Settings
 from api.terminal.lookups import parse_places, print_lookup, print_overview, print_replay
 from index.copies import Symmetry

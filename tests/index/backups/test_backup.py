@@ -20,8 +20,8 @@ import pytest
 from sqlalchemy import text
 
 from index.backups.verification import verify_backup
-from index.cache.manifest import MANIFEST, read_manifest
-from index.cache.snapshots import directory_lock
+from index.cache.snapshots.manifest import MANIFEST, read_manifest
+from index.cache.snapshots.snapshot import directory_lock
 from index.errors import BackupExists, BackupUnwritable, TruthDamaged
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck

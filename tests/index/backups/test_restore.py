@@ -27,7 +27,7 @@ from index.backups.restore import restore
 from index.backups.verification import verify_backup
 from index.blobs import BlobStore
 from index.cache.live import LiveIndex
-from index.cache.manifest import MANIFEST
+from index.cache.snapshots.manifest import MANIFEST
 from index.errors import (
     BackupTooNew,
     NoData,

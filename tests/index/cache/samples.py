@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from index.cache.facts import FACTS, Words, facts_of
-from index.cache.growing import GrowingSegment
-from index.cache.rows import HeldRows
-from index.cache.sealed import SealedSegment
+from index.cache.segments.facts import FACTS, Words, facts_of
+from index.cache.segments.growing import GrowingSegment
+from index.cache.segments.sealed import SealedSegment
+from index.cache.vectors.rows import HeldRows
 from index.truth.changes import MemberRow
 from index.truth.vectors import to_bytes
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from index.cache.config import IndexConfig
 from index.cache.live import LiveIndex
-from index.cache.manifest import read_manifest
-from index.cache.ranking import cosine_similarities
+from index.cache.plans.config import IndexConfig
+from index.cache.searching.ranking import cosine_similarities
+from index.cache.snapshots.manifest import read_manifest
 from index.errors import SnapshotCorrupt
 from index.proof.fsck import fsck
 from index.truth.adding import add_entries

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from index.cache.live import LiveIndex
-from index.cache.manifest import FORMAT_VERSION, MANIFEST, read_manifest
+from index.cache.snapshots.manifest import FORMAT_VERSION, MANIFEST, read_manifest
 from index.truth.database import Database
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from index.cache.config import IndexConfig, Plan
 from index.cache.explain import explain
 from index.cache.live import LiveIndex
-from index.cache.sealed import plan_of
+from index.cache.plans.config import IndexConfig, Plan
+from index.cache.segments.sealed import plan_of
 from index.truth.database import Database
 from index.truth.entries import remove_entry
 

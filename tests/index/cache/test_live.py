@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import text
 
 from index import failpoints
-from index.cache.current import CHANGES_IN_SEARCH
-from index.cache.folding import FoldPolicy
+from index.cache.following.current import CHANGES_IN_SEARCH
+from index.cache.following.folding import FoldPolicy
+from index.cache.following.maintenance import Pace
 from index.cache.live import LiveIndex
-from index.cache.maintenance import Pace
-from index.cache.manifest import MANIFEST, read_manifest
-from index.cache.searching import Question
-from index.cache.snapshots import SUFFIXES, directory_lock
+from index.cache.searching.questions import Question
+from index.cache.snapshots.manifest import MANIFEST, read_manifest
+from index.cache.snapshots.snapshot import SUFFIXES, directory_lock
 from index.errors import SnapshotCorrupt, TruthDamaged
 from index.truth.corpora import remove_corpus
 from index.truth.database import Database

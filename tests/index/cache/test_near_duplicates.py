@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from index.cache.live import LiveIndex
-from index.cache.pictures import NearDuplicates, PictureHashes
+from index.cache.searching.pictures import NearDuplicates, PictureHashes
 from index.truth.adding import NewEntry, add_entries
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, ensure_corpus, lock_corpus

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from index.blobs import FEATURES_SUFFIX, ORIGINAL_SUFFIX, BlobStore
 from index.cache.live import LiveIndex
-from index.cache.manifest import MANIFEST
+from index.cache.snapshots.manifest import MANIFEST
 from index.jsontext import JSON
 from index.proof.fsck import ORPHAN_AGE_SECONDS, FindingKind, fsck
 from index.truth.calibrations import CalibrationScope, add_delivered, save_calibration

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from index.cache.facts import Words, facts_of
+from index.cache.segments.facts import Words, facts_of
 from index.proof.findings import FindingKind
 from index.proof.fsck_rows import (
     check_database,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, text
 
-from index.cache.as_of import search_at
 from index.cache.live import LiveIndex
-from index.cache.searching import Question
+from index.cache.searching.as_of import search_at
+from index.cache.searching.questions import Question
 from index.errors import JobStateConflict, UnknownCorpus, UnknownEntry
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck

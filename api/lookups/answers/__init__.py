@@ -1,0 +1,1 @@
+"""What an answer says: its JSON, and the sentences beside it."""

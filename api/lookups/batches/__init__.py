@@ -1,0 +1,1 @@
+"""Many probes at once: sent together, read from a folder, or waiting at the same time."""

@@ -1,0 +1,61 @@
+"""Several probes of one client, looked up with one query and stored by one commit.
+
+Each is answered as if it were alone, or has a problem of its own. What is wrong with the query, or
+with the database, is raised instead: no probe would do better.
+"""
+
+from __future__ import annotations
+
+from api.errors import InvalidRequest
+from api.lineup import Lineup
+from api.lookups.answers.json import LookupAnswer
+from api.lookups.batches.request import BatchProbe, LookupBatch, UnfitProbe
+from api.lookups.lookup import (
+    AnsweredLookup,
+    PreparedLookup,
+    answer_all,
+    prepare_sent,
+    store_all,
+)
+from api.lookups.request import LookupQuery
+from index.errors import ForeignSpace, InvalidVector, UnknownImage
+from index.truth.vectors import check_vector
+
+# Probes that share a search. Those whose pictures are kept have these in memory so long.
+MOST_TOGETHER = 64
+OF_THE_PROBE = (InvalidRequest, InvalidVector, ForeignSpace, UnknownImage)
+
+
+def look_up_batch(lineup: Lineup, batch: LookupBatch) -> list[LookupAnswer | Exception]:
+    """Answer each probe, or give what is wrong with it: an error of `OF_THE_PROBE`.
+
+    Raises `InvalidFilter`, `UnknownCorpus`, `CorpusKindConflict`, `TruthDamaged`,
+    `DatabaseUnavailable`, `StorageFull`; nothing is stored then.
+    """
+    outcomes: list[AnsweredLookup | Exception] = []
+    for start in range(0, len(batch.probes), MOST_TOGETHER):
+        prepared = [
+            _prepare(lineup, each, batch.query)
+            for each in batch.probes[start : start + MOST_TOGETHER]
+        ]
+        answered = iter(
+            answer_all(lineup, [each for each in prepared if isinstance(each, PreparedLookup)])
+        )
+        outcomes += [
+            next(answered) if isinstance(each, PreparedLookup) else each for each in prepared
+        ]
+    answers = [each for each in outcomes if isinstance(each, AnsweredLookup)]
+    stored = iter(store_all(lineup, answers))
+    return [next(stored) if isinstance(each, AnsweredLookup) else each for each in outcomes]
+
+
+def _prepare(lineup: Lineup, probe: BatchProbe, query: LookupQuery) -> PreparedLookup | Exception:
+    try:
+        if isinstance(probe, UnfitProbe):
+            raise InvalidRequest("the probe does not fit its schema", probe.faults)
+        prepared = prepare_sent(lineup, probe, query)
+        if prepared.probe.vector is not None:
+            check_vector(prepared.probe.vector, lineup.space.dimension)
+    except OF_THE_PROBE as err:
+        return err
+    return prepared

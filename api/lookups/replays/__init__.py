@@ -1,0 +1,1 @@
+"""A stored look-up answered again, and compared with what was said."""

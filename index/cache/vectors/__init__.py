@@ -1,0 +1,1 @@
+"""Vectors and what multiplies them: `rows` in files or memory, exact `products`, small `codes`."""

@@ -13,7 +13,7 @@ from index.blobs import BlobStore
 from index.copies import Box, Symmetry, View, ViewHash
 from index.durable import StagedFile
 from index.truth.corpora import Keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import sha256s_not_kept, sha256s_without_features
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash

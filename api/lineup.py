@@ -38,8 +38,8 @@ from index.calibration.verbal import ENFSI_2015, VerbalScale
 from index.errors import DatabaseUnavailable, NoData, SchemaOutdated
 from index.truth.active import ActiveModel, find_active_model
 from index.truth.computations import Computation
-from index.truth.database import Database
-from index.truth.options import DatabaseOptions
+from index.truth.databases.database import Database
+from index.truth.databases.options import DatabaseOptions
 from index.truth.remembered import Remembered
 from index.truth.spaces import Space, SpaceKind, list_spaces
 from index.verdict import ClassifierPolicy, Threshold

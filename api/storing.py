@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from index.errors import DatabaseError, StorageFull
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.lookups import NewLookup, save_lookups
 from index.truth.spaces import Space
 

@@ -1,4 +1,5 @@
-"""Alembic's entry point: runs the scripts on the connection that `index.truth.revisions` passes.
+"""Alembic's entry point: runs the scripts on the connection that it gets from
+`index.truth.databases.revisions`.
 
 The caller owns the transaction and holds the lock that lets only one process migrate. There is no
 offline mode.

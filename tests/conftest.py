@@ -23,7 +23,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import URL, Engine, NullPool, create_engine, make_url, text
 
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.schema import metadata
 
 # How long an example takes is not what is tested, and two workers share the cores.

@@ -38,7 +38,7 @@ BAD_IMPORTS = [
     ("transformers is an oracle", "embedder/network/vit.py", "import transformers"),
     ("knows OpenCV", "api/copies/verifying.py", "import cv2"),
     ("knows ONNX Runtime", "api/copies/choosing.py", "import onnxruntime"),
-    ("the driver of PostgreSQL", "index/truth/jobs.py", "import psycopg"),
+    ("the driver of PostgreSQL", "index/truth/jobs/job.py", "import psycopg"),
     ("only api.http knows HTTP", "api/lookups/lookup.py", "import fastapi"),
     ("only api.http knows HTTP", "api/terminal/service.py", "import uvicorn"),
     ("only api.terminal knows the terminal", "api/operations/health.py", "import rich"),

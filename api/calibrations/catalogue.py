@@ -5,7 +5,7 @@ from __future__ import annotations
 from api.calibrations.json import CalibrationAnswer, CalibrationPage
 from api.paging import page, read_number
 from index.truth.calibrations import find_calibration_of_job, get_calibration, list_calibrations
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 
 def describe_calibration(database: Database, calibration_id: int) -> CalibrationAnswer:

@@ -40,7 +40,7 @@ from index.calibration.reading import (
 )
 from index.copies import ViewHash
 from index.truth.active import find_active_copy_space
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.perceptual import HASH_BYTES
 
 # The most known-real images that are looked at again. Reading one takes 50 to 100 ms; this many

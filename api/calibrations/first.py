@@ -40,7 +40,7 @@ from index.truth.changes import last_number
 from index.truth.computations import EXACT, Computation
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.spaces import Space
 
 # Above this many known fakes the first calibration is left to the operator: their vectors are read

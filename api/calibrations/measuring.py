@@ -38,7 +38,7 @@ from index.truth.changes import last_number
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded, list_embedded_image_ids
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.spaces import Space
 
 # Most images that are measured unchanged. Each is compared with every entry; more would support

@@ -21,8 +21,8 @@ from index.calibration.reading import get_named_corpora
 from index.calibration.standing import GROWTH, Calibrations, Standing
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded, has_embedded
-from index.truth.database import Database
-from index.truth.jobs import JobKind, JobState, get_job
+from index.truth.databases.database import Database
+from index.truth.jobs.job import JobKind, JobState, get_job
 from index.truth.spaces import Space
 
 CALIBRATE = "lineup calibrate"

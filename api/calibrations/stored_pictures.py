@@ -13,7 +13,7 @@ from embedder.errors import ImageError
 from embedder.pictures.limits import ImageLimits
 from index.blobs import BlobStore
 from index.truth.coverage import image_sources
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 AT_ONCE = 16  # pictures in memory
 

@@ -29,10 +29,10 @@ from index.jsontext import JSON
 from index.truth.calibrations import add_delivered, find_missing_deliveries
 from index.truth.computations import Computation
 from index.truth.coverage import ImageSource, image_sources
-from index.truth.database import Database
-from index.truth.job_chunks import Chunk, ChunkResult
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import Job, JobCounts
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import Chunk, ChunkResult
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import Job, JobCounts
 from index.truth.spaces import Space
 
 CHUNK_IMAGES = 16

@@ -9,7 +9,7 @@ from api.settings import Settings
 from embedder.copies.descriptors import CopyDescriptor, list_descriptors
 from embedder.errors import ModelError
 from index.truth.active import find_active_copy_space
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 AUTO, NONE = "auto", "none"
 

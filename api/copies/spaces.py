@@ -43,7 +43,7 @@ from index.truth.active import (
     read_active_copy_names,
 )
 from index.truth.computations import Computation
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.schema import entries
 from index.truth.spaces import Space, SpaceKind
 

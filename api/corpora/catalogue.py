@@ -15,7 +15,7 @@ from index.truth.corpora import (
     set_features,
     set_keep,
 )
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import (
     corpus_sha256s,
     get_entry,

@@ -27,7 +27,7 @@ from index.truth.changes import last_number
 from index.truth.computations import Computation, find_computations
 from index.truth.corpora import get_corpus
 from index.truth.coverage import ExportedRow, read_export_rows
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.spaces import Space
 from index.truth.vectors import HALF
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 from api.images import BlobStores
 from index.errors import UnknownCorpus
 from index.truth.corpora import get_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import corpus_sha256s
-from index.truth.jobs import OPEN_STATES, Job, resume_job
+from index.truth.jobs.job import OPEN_STATES, Job, resume_job
 from index.truth.removal import BATCH, Batch, begin_removal, continue_removal, find_removal
 from index.truth.spaces import SpaceKind, list_spaces
 

@@ -21,7 +21,7 @@ from api.errors import InvalidRequest
 from api.problems import DEFECT, ROOTS, URN, name_failure, problem_of
 from api.server_paths import describe_for_client
 from index.errors import CorpusError
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 MEDIA_TYPE = "application/problem+json"
 DOES_NOT_FIT = "the request does not fit its schema"

@@ -31,7 +31,7 @@ from embedder.network.download import describe_model
 from embedder.pictures.limits import ImageLimits
 from index.errors import NoData
 from index.near_hashes import NearHashes
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import find_known_images
 from index.truth.perceptual import PerceptualHash
 from index.truth.quarantine import find_quarantined_images

@@ -20,7 +20,7 @@ from index.errors import EntryQuarantined
 from index.truth.adding import NewEntry, add_entries
 from index.truth.computations import Computation
 from index.truth.corpora import get_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import get_entry
 from index.truth.images import find_embedding, has_copy_vector
 from index.truth.provenance import Provenance

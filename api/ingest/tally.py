@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken
 from index.truth.adding import AddStatus, NewEntry
-from index.truth.job_chunks import ChunkResult
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import JobCounts
+from index.truth.jobs.chunks import ChunkResult
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import JobCounts
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,11 +42,11 @@ from index.jsontext import JSON
 from index.truth.adding import AddStatus, NewEntry, add_entries
 from index.truth.computations import Computation
 from index.truth.corpora import get_corpus, lock_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import jobs_of_entries
 from index.truth.images import KnownImage, find_embedding, find_known_images
-from index.truth.job_chunks import Chunk, ChunkResult
-from index.truth.jobs import Job
+from index.truth.jobs.chunks import Chunk, ChunkResult
+from index.truth.jobs.job import Job
 from index.truth.provenance import Provenance
 from index.truth.quarantine import find_quarantined_images
 from index.truth.spaces import Space

@@ -21,8 +21,8 @@ from api.errors import UploadsFull
 from api.ingest.spool import find_kept
 from api.jobs.json import JobAnswer
 from index.errors import StorageFull
-from index.truth.database import Database
-from index.truth.jobs import RESUMABLE_STATES, Job, JobKind, list_unfinished_jobs
+from index.truth.databases.database import Database
+from index.truth.jobs.job import RESUMABLE_STATES, Job, JobKind, list_unfinished_jobs
 
 # The row of a job follows its upload within seconds, and a source on standard input within the time
 # that a model takes to load. An upload of gigabytes that is being copied has a young file.

@@ -12,7 +12,7 @@ from api.inspection.json import (
 )
 from api.paging import page, read_number
 from index.proof.inspection import inspect_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import find_entries
 from index.truth.quarantine import list_quarantined, quarantine_entry, release_entry
 from index.truth.spaces import Space

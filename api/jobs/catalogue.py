@@ -10,10 +10,10 @@ from api.jobs.json import JobAnswer, JobItemAnswer, JobItemPage, JobPage
 from api.paging import page, read_number
 from api.server_paths import hider_of
 from api.visible import csv_cell
-from index.truth.database import Database
-from index.truth.job_chunks import count_tried_again, count_workers
-from index.truth.job_items import JobItem, Outcome, count_reasons, list_items
-from index.truth.jobs import OPEN_STATES, get_job, list_jobs, pause_job, resume_job
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import count_tried_again, count_workers
+from index.truth.jobs.items import JobItem, Outcome, count_reasons, list_items
+from index.truth.jobs.job import OPEN_STATES, get_job, list_jobs, pause_job, resume_job
 
 PAGE = 1000
 SHOWN_FAILURES = 20

@@ -12,8 +12,8 @@ from pydantic import Field
 from api.fields import Answer, CorpusName, Sha256
 from api.server_paths import PathHider, hider_of, is_local, name_path, name_request
 from api.sources.locations import folder_of
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import Job, JobKind, JobState
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import Job, JobKind, JobState
 
 
 class JobAnswer(Answer):

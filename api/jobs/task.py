@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from api.sources.item import Span
 from embedder.decoding.picture import Picture, PictureOrder
 from index.jsontext import JSON
-from index.truth.job_chunks import Chunk, ChunkResult
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import Job
+from index.truth.jobs.chunks import Chunk, ChunkResult
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import Job
 
 Payload = TypeVar("Payload")  # what a task needs to finish an item after its embedding
 Content = TypeVar("Content")  # what a task writes to the database for an item

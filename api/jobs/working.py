@@ -36,8 +36,8 @@ from api.jobs.task import (
 from embedder.decoding.picture import PictureOrder
 from embedder.network.results import Embedded, Failed
 from index.errors import DatabaseUnavailable, LeaseLost
-from index.truth.database import Database
-from index.truth.job_chunks import (
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import (
     Chunk,
     ChunkResult,
     add_chunks,
@@ -50,8 +50,8 @@ from index.truth.job_chunks import (
     return_chunk,
     split_chunk,
 )
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import CLOSING, LISTING, OPEN_STATES, Job, JobCounts, JobState, get_job
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import CLOSING, LISTING, OPEN_STATES, Job, JobCounts, JobState, get_job
 
 POLL_SECONDS = 0.3  # between two looks at a job whose last chunks other workers hold
 CHUNKS_PER_TRANSACTION = 200  # while a source is listed

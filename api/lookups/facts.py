@@ -20,7 +20,7 @@ from index.truth.changes import Head
 from index.truth.computations import Computation, find_computations
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import has_embedded
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.remembered import Remembered
 from index.truth.spaces import Space
 

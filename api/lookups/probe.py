@@ -31,7 +31,7 @@ from index.copies import AS_SEEN, ViewHash
 from index.errors import UnknownImage
 from index.evidence import ProbeFacts
 from index.truth.computations import Computation
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import StoredEmbedding, find_embedding
 from index.truth.perceptual import PerceptualHash
 from index.truth.spaces import Space

@@ -13,7 +13,7 @@ from typing import Any
 
 from api.lookups.answers.json import LookupAnswer
 from api.server_paths import name_provenance
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.lookups import get_lookup
 
 _RELATIONS = {"unrelated": "below_threshold"}

@@ -13,7 +13,7 @@ from api.operations.json import FindingAnswer, FsckAnswer, UploadAnswer
 from api.settings import Settings
 from index.proof.findings import Finding, FindingKind
 from index.proof.fsck import fsck
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 
 def check_installation(settings: Settings, *, repair: bool) -> FsckAnswer:

@@ -30,8 +30,8 @@ from index.cache.live import LiveIndex
 from index.errors import CorpusError
 from index.truth.corpora import CorpusKind, list_corpora
 from index.truth.coverage import coverage
-from index.truth.database import Database
-from index.truth.jobs import JobState, list_jobs
+from index.truth.databases.database import Database
+from index.truth.jobs.job import JobState, list_jobs
 from index.truth.spaces import Space
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from embedder.copies.descriptors import DESCRIPTORS
 from embedder.errors import ModelUnavailable
 from index.truth.active import activate_copy_space, deactivate_copy_space
 from index.truth.coverage import coverage
-from index.truth.database import Database
-from index.truth.jobs import Job
+from index.truth.databases.database import Database
+from index.truth.jobs.job import Job
 
 
 class OpenedProduct(Protocol):

@@ -18,7 +18,7 @@ from embedder.decoding.confinement import Confinement
 from embedder.errors import DecodersUnavailable
 from index.errors import CorpusError
 from index.failures import is_storage_full, probe_writing
-from index.truth.database import DatabaseState
+from index.truth.databases.database import DatabaseState
 
 OK = "ok"
 # A full queue is normal for a moment. Requests that fill it longer than this do not end: other

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from api.corpora.export import ExportAnswer
     from api.corpora.json import CorpusAnswer, EntryAnswer
     from api.images import BlobStores
-    from index.truth.database import Database
-    from index.truth.jobs import Job
+    from index.truth.databases.database import Database
+    from index.truth.jobs.job import Job
 
 KeepOption = Annotated[
     str,
@@ -148,7 +148,7 @@ def _finish(database: Database, stores: BlobStores, job: Job) -> int:
     """Remove the entries of a corpus that are left, under a bar; return how many it had."""
     from api.corpora.removing import finish_removing
     from api.terminal.progress import reported
-    from index.truth.job_chunks import ChunkResult
+    from index.truth.jobs.chunks import ChunkResult
 
     with reported(job, json=False) as on_progress:
         done = finish_removing(

@@ -42,7 +42,7 @@ from index.durable import write_bytes_durably
 from index.truth.calibrations import list_calibration_heads
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind
-from index.truth.jobs import JobCounts
+from index.truth.jobs.job import JobCounts
 
 PROBE_PHOTOGRAPHS = frozenset({"chelsea", "china"})
 TILE_PIXELS = 192  # a little over the 160 that the built-in model sees

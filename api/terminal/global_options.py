@@ -82,7 +82,7 @@ class GlobalOptions:
         if "data_dir" in self.given:
             words += ["--data-dir", str(self.given["data_dir"])]
         if "database_url" in self.given:
-            from index.truth.database import hide_password  # SQLAlchemy loads in 0.2 s
+            from index.truth.databases.database import hide_password  # SQLAlchemy loads in 0.2 s
 
             words += ["--database-url", hide_password(str(self.given["database_url"]))]
         return words

@@ -24,9 +24,9 @@ from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:
     from api.jobs.json import JobAnswer, JobItemAnswer
-    from index.truth.database import Database
-    from index.truth.job_items import JobItem
-    from index.truth.jobs import Job
+    from index.truth.databases.database import Database
+    from index.truth.jobs.items import JobItem
+    from index.truth.jobs.job import Job
 
 JobId = Annotated[
     int, typer.Argument(min=1, help="Number of the job.", metavar="JOB", show_default=False)
@@ -97,7 +97,7 @@ def list_failures(
     from api.jobs.catalogue import iterate_items, write_csv
     from api.jobs.json import JobItemAnswer
     from api.lineup import open_database
-    from index.truth.job_items import Outcome
+    from index.truth.jobs.items import Outcome
 
     with open_database(settings_of(ctx)) as database:
         items = iterate_items(database, job_id, None if every else Outcome.FAILED)

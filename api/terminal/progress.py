@@ -23,9 +23,9 @@ from api.terminal.global_options import options_of
 
 if TYPE_CHECKING:
     from api.jobs.task import Progress as OnProgress
-    from index.truth.database import Database
-    from index.truth.job_chunks import ChunkResult
-    from index.truth.jobs import Job
+    from index.truth.databases.database import Database
+    from index.truth.jobs.chunks import ChunkResult
+    from index.truth.jobs.job import Job
 
 REPORT_SECONDS = 1.0  # between two lines of --json
 SHOWN_REASONS = 4  # beside the bar
@@ -57,7 +57,7 @@ def resumable(ctx: typer.Context, database: Database, job_id: int) -> Iterator[N
 
     A job that has ended by then is not resumed.
     """
-    from index.truth.jobs import get_job
+    from index.truth.jobs.job import get_job
 
     try:
         yield

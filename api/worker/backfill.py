@@ -32,9 +32,9 @@ from index.jsontext import JSON
 from index.truth.adding import NewEntry, add_copy_vectors
 from index.truth.computations import Computation
 from index.truth.coverage import ImageSource, image_sources, images_to_embed
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import ImageFacts
-from index.truth.job_chunks import Chunk, ChunkResult
+from index.truth.jobs.chunks import Chunk, ChunkResult
 
 CHUNK_IMAGES = 64
 # Added to the precision that a vector names, where it was computed from the thumbnail.

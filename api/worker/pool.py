@@ -22,9 +22,9 @@ from api.worker.running import help_with, pause_if_open
 from embedder.decoding.budget import LEAST_BUDGET_BYTES, choose_budget
 from embedder.decoding.threads import count_cores
 from embedder.network.device import set_thread_count
-from index.truth.database import Database
-from index.truth.job_chunks import ChunkResult
-from index.truth.jobs import OPEN_STATES, Job, fail_job, get_job
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import ChunkResult
+from index.truth.jobs.job import OPEN_STATES, Job, fail_job, get_job
 
 POLL_SECONDS = 0.5
 MOST_RESTARTS = 12  # four items that end their process three times

@@ -24,10 +24,10 @@ from index.jsontext import JSON
 from index.truth.adding import NewEntry, add_embeddings
 from index.truth.computations import Computation
 from index.truth.coverage import image_sources, images_to_embed
-from index.truth.database import Database
-from index.truth.job_chunks import Chunk, ChunkResult
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import JobCounts
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import Chunk, ChunkResult
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import JobCounts
 from index.truth.spaces import Space
 
 CHUNK_IMAGES = 64

@@ -28,9 +28,9 @@ from api.worker.reembed import ReembedTask
 from embedder.errors import DecodersUnavailable, EmbedderError
 from embedder.network.registry import EARLIER_BUILTIN_WEIGHTS
 from index.errors import CorpusError, DatabaseReadOnly, DatabaseUnavailable
-from index.truth.database import Database
-from index.truth.job_chunks import ChunkResult, find_open_job
-from index.truth.jobs import (
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import ChunkResult, find_open_job
+from index.truth.jobs.job import (
     OPEN_STATES,
     Job,
     JobCounts,

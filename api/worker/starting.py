@@ -17,8 +17,8 @@ from api.ingest.uploads import release
 from api.jobs.json import JobAnswer
 from index.jsontext import JSON
 from index.truth.corpora import Keep, ensure_corpus, lock_corpus
-from index.truth.database import Database
-from index.truth.jobs import (
+from index.truth.databases.database import Database
+from index.truth.jobs.job import (
     OPEN_STATES,
     Job,
     JobKind,

@@ -18,7 +18,7 @@ from api.sources.access import Access
 from api.sources.locations import make_absolute
 from api.worker.starting import start_ingest
 from index.truth.corpora import CorpusKind, Keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.spaces import Space
 
 MAX_NAME_BYTES = 255  # of one name, on the usual file systems

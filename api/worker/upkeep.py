@@ -20,8 +20,8 @@ from index.errors import CorpusError, UnknownCorpus
 from index.truth.calibrations import get_calibration, list_calibration_heads
 from index.truth.corpora import CorpusKind
 from index.truth.coverage import count_embedded, has_embedded
-from index.truth.database import Database
-from index.truth.jobs import JobState, find_last_job
+from index.truth.databases.database import Database
+from index.truth.jobs.job import JobState, find_last_job
 from index.truth.spaces import Space
 
 LOOK_SECONDS = 60.0  # between two looks

@@ -48,9 +48,9 @@ from index.errors import (
     TruthDamaged,
 )
 from index.failpoints import Failpoint, reach
-from index.truth import revisions
 from index.truth.changes import digest_at, last_number
-from index.truth.database import Database, sqlite_url
+from index.truth.databases import revisions
+from index.truth.databases.database import Database, sqlite_url
 from index.truth.digest import digest_hex
 from index.truth.membership import read_kept_images
 from index.truth.schema import embedding_spaces

@@ -28,8 +28,8 @@ from index.errors import (
     TruthDamaged,
 )
 from index.jsontext import canonical_json
-from index.truth import revisions
-from index.truth.database import Database, sqlite_url
+from index.truth.databases import revisions
+from index.truth.databases.database import Database, sqlite_url
 from index.truth.schema import metadata
 
 # The page cache while writing. Random unique keys need many pages at once.

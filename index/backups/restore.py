@@ -40,7 +40,7 @@ from index.errors import (
     TruthDamaged,
 )
 from index.failpoints import Failpoint, reach
-from index.truth.database import Database, sqlite_file
+from index.truth.databases.database import Database, sqlite_file
 
 
 @dataclass(frozen=True, slots=True)

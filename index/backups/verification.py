@@ -13,7 +13,7 @@ from index.backups.container import open_container
 from index.backups.manifest import TABLES, THUMBNAILS, BackupManifest, read_backup_manifest
 from index.blobs import THUMBNAIL_SUFFIX
 from index.errors import BackupCorrupt, RestoreUnwritable
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import SHA256_PATTERN
 
 # A pack exceeds `backup.PACK_BYTES` by at most one thumbnail. It is read into memory.

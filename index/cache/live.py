@@ -40,7 +40,7 @@ from index.cache.snapshots.manifest import Manifest
 from index.cache.snapshots.snapshot import set_aside
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt, TruthDamaged
 from index.truth.changes import Head, digest_at, read_head
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import digest_hex
 from index.truth.filters import EVERYTHING, Filter
 from index.truth.membership import live_digest

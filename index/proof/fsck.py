@@ -27,7 +27,7 @@ from index.proof.fsck_rows import (
 )
 from index.truth.changes import digest_at, last_number
 from index.truth.corpora import Keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import digest_hex
 from index.truth.spaces import Space, find_space_id, list_spaces
 from index.truth.vectors import STORED

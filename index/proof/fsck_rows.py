@@ -18,7 +18,7 @@ from index.truth.calibrations import find_wrong_calibrations
 from index.truth.computations import find_unlisted_corpora
 from index.truth.corpora import Keep
 from index.truth.coverage import coverage
-from index.truth.damage import find_unreadable_values
+from index.truth.databases.damage import find_unreadable_values
 from index.truth.entries import KEEPS_BLOBS
 from index.truth.lookups import find_wrong_answers
 from index.truth.schema import (

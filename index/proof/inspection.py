@@ -20,7 +20,7 @@ from index.proof.hubs import Clusters, Hubs, find_fakes_that_look_real, find_hub
 from index.proof.images import ImageReader, Images
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, find_corpus_ids, get_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.schema import corpora, entries
 from index.truth.spaces import Space
 from index.truth.statements import disable_mmap

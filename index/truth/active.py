@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, select
 
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.schema import active_copy_space, active_model, embedding_spaces
 from index.truth.spaces import SPACE_COLUMNS, Space, ensure_space_id, space_from_row
 from index.truth.statements import insert_missing, insert_rows

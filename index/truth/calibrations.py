@@ -27,7 +27,7 @@ from index.truth.computations import (
     ensure_computation_ids,
     with_computation,
 )
-from index.truth.jobs import lock_job
+from index.truth.jobs.job import lock_job
 from index.truth.schema import (
     LARGEST_ID,
     calibrations,

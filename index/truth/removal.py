@@ -24,7 +24,7 @@ from index.truth.changes import (
     record_removals,
 )
 from index.truth.corpora import lock_corpus
-from index.truth.jobs import (
+from index.truth.jobs.job import (
     OPEN_STATES,
     Job,
     JobKind,

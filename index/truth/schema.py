@@ -175,7 +175,7 @@ Index(
     postgresql_where=HASHED,
 )
 
-# Long work and its progress. `index.truth.jobs` explains the counts.
+# Long work and its progress. `index.truth.jobs.job` explains the counts.
 jobs = Table(
     "jobs",
     metadata,

@@ -31,9 +31,9 @@ from index.jsontext import JSON
 from index.truth.adding import NewEntry, add_entries
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, create_corpus, ensure_corpus, list_corpora
-from index.truth.database import Database
-from index.truth.job_chunks import Chunk, ChunkResult
-from index.truth.jobs import Job, JobCounts, JobKind, create_job, get_job
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import Chunk, ChunkResult
+from index.truth.jobs.job import Job, JobCounts, JobKind, create_job, get_job
 from index.truth.provenance import Provenance
 from index.truth.spaces import Space
 

@@ -35,7 +35,7 @@ from index.truth.adding import NewEntry, add_entries
 from index.truth.calibrations import CalibrationScope, save_calibration
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, ensure_corpus, find_corpus_ids
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.provenance import Provenance
 from tests.index.assessing import stratum
 

@@ -19,7 +19,7 @@ from embedder.pictures.perceptual import NOTHING_TO_SEE
 from index.blobs import publish_blobs
 from index.copies import Box, Symmetry, View, ViewHash
 from index.truth.corpora import Keep, set_features, set_keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.perceptual import PerceptualHash, near_duplicate
 from index.truth.quarantine import quarantine_entry

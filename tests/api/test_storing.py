@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from api.storing import LookupStore
 from index.errors import DatabaseReadOnly, UnknownLookup
-from index.truth.database import Database
+from index.truth.databases.database import Database
+from index.truth.databases.options import DatabaseOptions
 from index.truth.lookups import NewLookup, get_lookup
-from index.truth.options import DatabaseOptions
 from index.truth.spaces import Space
 
 SPACE = Space("5" * 64, "storing", "6" * 64, "7" * 64, 4)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from index.cache.live import LiveIndex
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from tests.benchmarks.filling import make_space
 
 K, PASSES = 10, 3

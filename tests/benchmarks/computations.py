@@ -27,7 +27,7 @@ from embedder.pictures.decode import decode
 from index.truth.adding import NewEntry, add_entries
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import ImageFacts
 from index.truth.spaces import Space
 from tests.benchmarks.vectors import normalise

@@ -39,7 +39,7 @@ from embedder.pictures.perceptual import hash_many
 from index.cache.live import LiveIndex
 from index.cache.searching.questions import Question
 from index.calibration.copies import shipped_copy_rates
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.filters import EVERYTHING
 from index.truth.perceptual import MAX_HAMMING_DISTANCE
 from tests.benchmarks.copy_pictures import APART, DESIGN, read_pictures, split_by_source

@@ -395,7 +395,7 @@ class LineupIndex:
 
     def open(self, folder: Path) -> None:
         from index.cache.live import LiveIndex
-        from index.truth.database import Database
+        from index.truth.databases.database import Database
         from tests.benchmarks.filling import make_space
 
         dimension = int((folder.parent / "dimension").read_text())

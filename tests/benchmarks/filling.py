@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import EMPTY, add_member, digest_bytes
 from index.truth.spaces import Space, ensure_space_id
 

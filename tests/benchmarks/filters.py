@@ -18,7 +18,7 @@ from rich.table import Table
 
 from index.cache.live import LiveIndex
 from index.cache.searching.questions import SearchResult
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.filters import Filter
 from tests.benchmarks.filling import make_space
 

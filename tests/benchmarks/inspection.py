@@ -40,7 +40,7 @@ from index.proof.hubs import find_fakes_that_look_real
 from index.proof.images import ImageReader, Images
 from index.proof.inspection import inspect_corpus
 from index.truth.corpora import find_corpus_ids
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.schema import entries
 from tests.benchmarks.filling import fill, make_space
 from tests.benchmarks.vectors import DIMENSION, clustered

@@ -44,7 +44,7 @@ from index.cache.live import LiveIndex
 from index.cache.searching.questions import Question
 from index.copies import Box, Symmetry, View, ViewHash
 from index.near_hashes import NearHashes
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.filters import Filter
 from index.truth.perceptual import PerceptualHash
 from tests.benchmarks.filling import fill

@@ -24,7 +24,7 @@ from index.cache.searching.questions import Question, SearchResult
 from index.truth.adding import NewEntry, add_entries
 from index.truth.changes import record_amendment
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import find_entries_ever
 from index.truth.filters import EVERYTHING
 from index.truth.images import ImageFacts

@@ -27,7 +27,7 @@ from api.interpreter import SERVER_TURN_SECONDS, tuned_interpreter
 from index.cache.live import LiveIndex
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from tests.benchmarks.filling import fill, make_space, sha256_of

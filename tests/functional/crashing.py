@@ -21,7 +21,7 @@ from index.cache.plans.config import IndexConfig
 from index.errors import UnknownCorpus
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import list_entries, remove_entry
 from index.truth.images import ImageFacts
 from index.truth.spaces import Space

@@ -22,9 +22,9 @@ from api.jobs.task import ItemResult, ToEmbed
 from api.terminal.progress import stop_on_sigterm
 from api.worker.expendable import exit_now, has_left_threads, run_expendable
 from api.worker.running import ignore_progress, is_cancelled, run_task, take_open_jobs
-from index.truth.database import Database
-from index.truth.job_chunks import Chunk
-from index.truth.jobs import Job, cancel_job
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import Chunk
+from index.truth.jobs.job import Job, cancel_job
 from tests.api.modelless import SPACE, ImageEmbedder, TinyTask
 from tests.functional.nursery import Task, nurse_tasks
 

@@ -45,7 +45,7 @@ from index.errors import (
 from index.proof.fsck import fsck
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import ImageFacts
 from index.truth.spaces import Space
 from tests.functional.shelves import jpeg

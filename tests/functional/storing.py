@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from api.storing import LookupStore
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.lookups import NewLookup
 from index.truth.spaces import Space
 from tests.functional.nursery import die_as_told, nurse_tasks

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.filters import Filter
 from index.truth.schema import corpora, entries, images
 from tests.functional.crashing import open_index, vector

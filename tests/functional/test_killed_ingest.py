@@ -17,9 +17,9 @@ from sqlalchemy import func, select
 from api.settings import Settings
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck
-from index.truth.database import Database
-from index.truth.job_items import Outcome, count_reasons, list_items
-from index.truth.jobs import JobState, list_jobs
+from index.truth.databases.database import Database
+from index.truth.jobs.items import Outcome, count_reasons, list_items
+from index.truth.jobs.job import JobState, list_jobs
 from index.truth.schema import entries, job_chunks
 from tests.functional.nursery import Nursery, Task
 from tests.functional.shelves import Expected, write_folder, write_tar

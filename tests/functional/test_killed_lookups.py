@@ -15,7 +15,7 @@ import pytest
 
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.lookups import get_lookup
 from tests.clients import NO_BROWSER
 from tests.functional.nursery import SIGKILLED, Nursery

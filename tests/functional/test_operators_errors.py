@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, make_url, text
 from typer.testing import CliRunner, Result
 
 from api.terminal import app
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 ROLE, PASSWORD = "lineup_stranger", "p:ss/w?rd#1"
 pytestmark = pytest.mark.postgres

@@ -17,9 +17,9 @@ from api.jobs.failures import Patience
 from api.jobs.leases import Leases
 from api.jobs.working import JobRun
 from api.settings import Settings
-from index.truth.database import Database
-from index.truth.job_items import list_items
-from index.truth.jobs import Job, JobCounts, JobState
+from index.truth.databases.database import Database
+from index.truth.jobs.items import list_items
+from index.truth.jobs.job import Job, JobCounts, JobState
 from tests.api.modelless import (
     ImageEmbedder,
     TinyTask,

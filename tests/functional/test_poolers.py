@@ -9,8 +9,8 @@ from sqlalchemy import func, select, text
 
 from index.errors import CorpusError
 from index.truth.corpora import CorpusKind, create_corpus, list_corpora
-from index.truth.database import Database
-from index.truth.options import DatabaseOptions
+from index.truth.databases.database import Database
+from index.truth.databases.options import DatabaseOptions
 from index.truth.schema import corpora
 from tests.functional.poolers import PROGRAM, open_pooler
 

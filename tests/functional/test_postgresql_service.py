@@ -21,7 +21,7 @@ from api.http.app import create_app
 from api.settings import Settings
 from index.errors import DatabaseRefused
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import OF_LOOKUPS, Database
+from index.truth.databases.database import OF_LOOKUPS, Database
 from tests.functional.replicas import open_replica
 
 pytestmark = pytest.mark.postgres

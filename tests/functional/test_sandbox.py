@@ -31,8 +31,8 @@ from api.worker.current import CurrentLineup
 from api.worker.running import work_on
 from api.worker.starting import start_ingest
 from embedder.decoding.processes import ProcessDecoders
-from index.truth.job_items import Outcome, list_items
-from index.truth.jobs import JobCounts, JobState
+from index.truth.jobs.items import Outcome, list_items
+from index.truth.jobs.job import JobCounts, JobState
 from tests.clients import NO_BROWSER
 from tests.conftest import unavailable
 from tests.embedder.decoding.planted import plant

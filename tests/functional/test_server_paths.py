@@ -24,7 +24,7 @@ from api.http.app import create_app
 from api.lineup import open_database
 from api.settings import Settings
 from api.terminal import app as commands
-from index.truth.jobs import fail_job
+from index.truth.jobs.job import fail_job
 from tests.clients import NO_BROWSER
 
 MARK = "MARK0f-the-server"

@@ -22,7 +22,7 @@ from index.truth.active import activate_copy_space
 from index.truth.adding import NewEntry, add_copy_vectors, add_entries
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from index.truth.lookups import NewLookup, save_lookups

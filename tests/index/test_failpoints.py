@@ -13,7 +13,7 @@ from index.durable import write_bytes_durably
 from index.failpoints import Failpoint, reach
 from index.truth.adding import add_entries
 from index.truth.corpora import CorpusKind, create_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from index.errors import BackupUnwritable, DatabaseDamaged, StorageFull
 from index.failures import is_storage_full, name_full_disk, probe_writing
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 
 class SaysFull(Exception):

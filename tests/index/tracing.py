@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 PING = ";"  # how SQLAlchemy looks whether a connection of psycopg is still there
 

@@ -13,8 +13,8 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from index.errors import NoData, SchemaOutdated
-from index.truth import revisions
-from index.truth.database import Database
+from index.truth.databases import revisions
+from index.truth.databases.database import Database
 from index.truth.schema import metadata
 
 POSTGRESQL_ONLY = {
@@ -22,7 +22,7 @@ POSTGRESQL_ONLY = {
 }  # Alembic does not ask an index for which database it is
 MIGRATE = """
 import sys
-from index.truth.database import Database
+from index.truth.databases.database import Database
 Database.open(sys.argv[1], migrate=True).close()
 """
 

@@ -29,9 +29,9 @@ from api.jobs.catalogue import describe_job, glance_at_job, page_items, page_job
 from api.jobs.json import JobAnswer, JobItemPage, JobPage
 from api.worker.starting import cancel
 from api.worker.submitting import IngestOrder, submit, submit_upload
-from index.truth.database import Database
-from index.truth.job_items import Outcome
-from index.truth.jobs import OPEN_STATES
+from index.truth.databases.database import Database
+from index.truth.jobs.items import Outcome
+from index.truth.jobs.job import OPEN_STATES
 
 router = make_router(tags=["jobs"])
 NewOrOldName = Annotated[

@@ -26,7 +26,7 @@ from index.cache.vectors.rows import MappedRows
 from index.errors import TruthDamaged
 from index.failpoints import Failpoint, reach
 from index.truth.changes import HEAD, Head, head_from_row, last_number, read_head
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 T = TypeVar("T")
 

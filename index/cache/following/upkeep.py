@@ -16,7 +16,7 @@ from index.cache.snapshots.manifest import Manifest, read_manifest
 from index.cache.snapshots.snapshot import check_files, directory_lock, set_aside
 from index.errors import SnapshotCorrupt
 from index.truth.changes import last_number
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import digest_hex
 
 

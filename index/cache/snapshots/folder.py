@@ -33,7 +33,7 @@ from index.cache.snapshots.snapshot import (
 from index.cache.vectors.rows import HeldRows
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
 from index.truth.changes import count_members, digest_at, last_number
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import digest_hex
 from index.truth.lookups import read_recent_probes
 from index.truth.spaces import Space, find_space_id

@@ -21,7 +21,7 @@ from index.errors import DatabaseUnavailable
 from index.truth.calibrations import get_calibration, list_calibrations
 from index.truth.computations import Computation
 from index.truth.corpora import remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from tests.api.calibrations.photographs import draw_references, ship
 from tests.api.modelless import SPACE, fill
 from tests.api.small_lineup import FAKE, REAL, add, calibrate, encoded, open_small, picture

@@ -14,7 +14,7 @@ from api.jobs.json import JobAnswer
 from api.lineup import Lineup
 from index.calibration.checking import StratumCheck
 from index.truth.calibrations import get_calibration, save_calibration
-from index.truth.jobs import JobKind, JobState, create_job, get_job, update_job
+from index.truth.jobs.job import JobKind, JobState, create_job, get_job, update_job
 from tests.api.calibrations.photographs import ship
 from tests.api.small_lineup import FAKE, REAL, add, calibrate, encoded, open_small, picture
 from tests.index.assessing import false_matches, hits

@@ -15,9 +15,9 @@ from api.lineup import Lineup
 from api.worker.starting import start_calibration
 from embedder.decoding.picture import Picture
 from embedder.pictures.delivery import Condition
-from index.truth.job_chunks import Chunk
-from index.truth.job_items import Outcome
-from index.truth.jobs import JobCounts
+from index.truth.jobs.chunks import Chunk
+from index.truth.jobs.items import Outcome
+from index.truth.jobs.job import JobCounts
 from index.truth.schema import computations, reference_embeddings
 
 REQUEST = CalibrationRequest(

@@ -23,7 +23,7 @@ from index.cache.plans.config import DEFAULT_CONFIG
 from index.cache.searching.questions import Question, SearchResult
 from index.truth.active import activate_copy_space, deactivate_copy_space, find_active_copy_space
 from index.truth.corpora import CorpusKind, Keep, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.filters import EVERYTHING, Filter
 from index.truth.provenance import Provenance
 from index.truth.spaces import list_spaces

@@ -26,7 +26,7 @@ from api.images import BlobStores
 from index.blobs import publish_blobs
 from index.errors import CorpusExists, UnknownBlob, UnknownCorpus, UnknownEntry
 from index.truth.corpora import CorpusKind, Keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from tests.api.modelless import fill, picture_of, png, sha256_of, stores_in
 
 

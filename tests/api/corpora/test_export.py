@@ -19,7 +19,7 @@ from index.errors import UnknownCorpus
 from index.truth.active import activate_copy_space
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from tests.api.copies.colours import Colours
 from tests.api.ingest.conftest import Shelf

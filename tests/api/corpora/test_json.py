@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from api.corpora.json import EntryAnswer, NewCorpus
 from index.truth.corpora import CorpusKind, Keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import list_entries
 from tests.api.modelless import fill
 

@@ -16,8 +16,8 @@ from api.worker.running import work_on_open_jobs
 from index.blobs import publish_blobs
 from index.errors import UnknownCorpus
 from index.truth.corpora import Keep
-from index.truth.database import Database
-from index.truth.jobs import Job, JobState, get_job, pause_job
+from index.truth.databases.database import Database
+from index.truth.jobs.job import Job, JobState, get_job, pause_job
 from index.truth.removal import Batch
 from tests.api.modelless import fill, picture_of, png, sha256_of, stores_in
 from tests.api.small_lineup import encoded, open_small, picture

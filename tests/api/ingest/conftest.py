@@ -18,10 +18,10 @@ from api.jobs.leases import Leases
 from api.jobs.working import JobRun
 from api.worker.starting import start_ingest
 from index.truth.corpora import Keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import Entry, list_entries
-from index.truth.job_items import JobItem, list_items
-from index.truth.jobs import Job
+from index.truth.jobs.items import JobItem, list_items
+from index.truth.jobs.job import Job
 from tests.api.modelless import COMPUTATION, DECODERS, ORDER, SPACE, ImageEmbedder, stores_in
 
 

@@ -14,8 +14,8 @@ from api.copies.spaces import DescriberOf
 from embedder.decoding.picture import PictureOrder, make_picture
 from index.cache.live import LiveIndex
 from index.truth.coverage import coverage
-from index.truth.database import Database
-from index.truth.jobs import JobCounts
+from index.truth.databases.database import Database
+from index.truth.jobs.job import JobCounts
 from index.truth.schema import embeddings
 from index.truth.spaces import find_space_id, list_spaces
 from tests.api.copies.colours import INPUT, Colours

@@ -11,7 +11,7 @@ from api.ingest.request import Dedup
 from api.jobs.task import Added
 from index.truth.adding import NewEntry
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.provenance import Provenance
 from tests.api.modelless import encode, fill, jpeg_of, picture_of, png, sha256_of

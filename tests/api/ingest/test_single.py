@@ -21,7 +21,7 @@ from embedder.errors import NotAnImage, TruncatedImage
 from index.errors import EntryQuarantined, UnknownCorpus
 from index.truth.computations import Computation
 from index.truth.corpora import CorpusKind, Keep, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import list_entries
 from index.truth.images import find_embedding
 from index.truth.provenance import Provenance

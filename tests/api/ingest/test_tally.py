@@ -8,8 +8,8 @@ from api.ingest.tally import Tally
 from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken
 from index.truth.adding import AddStatus, NewEntry
 from index.truth.images import ImageFacts
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import JobCounts
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import JobCounts
 from index.truth.provenance import Provenance
 
 SHA = "a" * 64

@@ -21,7 +21,7 @@ from index.errors import ForeignSpace
 from index.failpoints import Failpoint
 from index.truth.corpora import CorpusKind, Keep, create_corpus
 from index.truth.entries import remove_entry
-from index.truth.jobs import JobCounts, JobState
+from index.truth.jobs.job import JobCounts, JobState
 from index.truth.quarantine import quarantine_entry
 from tests.api.ingest.conftest import Shelf
 from tests.api.modelless import OTHER_SPACE, SPACE, fill, jpeg_of, png, sha256_of

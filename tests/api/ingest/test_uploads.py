@@ -26,8 +26,8 @@ from api.ingest.uploads import (
 from api.jobs.json import JobAnswer
 from api.worker.starting import cancel, start_ingest
 from index.errors import StorageFull
-from index.truth.database import Database
-from index.truth.jobs import Job, cancel_job, fail_job, get_job, pause_job
+from index.truth.databases.database import Database
+from index.truth.jobs.job import Job, cancel_job, fail_job, get_job, pause_job
 from tests.api.modelless import SPACE, queue_job
 
 DAYS = 7.0

@@ -15,7 +15,7 @@ from api.inspection.inspecting import (
 from index.errors import InspectionTooLarge, NotQuarantined, UnknownCorpus, UnknownEntry
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance

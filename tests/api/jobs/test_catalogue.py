@@ -25,8 +25,8 @@ from api.jobs.catalogue import (
     write_csv,
 )
 from index.errors import JobStateConflict, UnknownJob
-from index.truth.database import Database
-from index.truth.job_chunks import (
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import (
     ChunkResult,
     add_chunks,
     begin_listing,
@@ -34,8 +34,8 @@ from index.truth.job_chunks import (
     finish_chunk,
     finish_listing,
 )
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import Job, JobCounts, JobState, fail_job
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import Job, JobCounts, JobState, fail_job
 from tests.api.modelless import queue_job
 
 

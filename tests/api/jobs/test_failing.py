@@ -20,16 +20,16 @@ from api.jobs.working import JobRun
 from embedder.decoding.picture import Picture, PictureOrder
 from index.errors import DatabaseUnavailable, InvalidProvenance
 from index.truth.corpora import remove_corpus
-from index.truth.database import Database
-from index.truth.job_chunks import (
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import (
     Chunk,
     ChunkResult,
     abandon_chunks,
     claim_chunk,
     count_tried_again,
 )
-from index.truth.job_items import list_items
-from index.truth.jobs import Job, JobCounts, JobState
+from index.truth.jobs.items import list_items
+from index.truth.jobs.job import Job, JobCounts, JobState
 from tests.api.modelless import ImageEmbedder, TinyTask, corpus_names, queue_job, read_job
 
 POINTS = ("open", "read", "decode", "finish", "store", "write")

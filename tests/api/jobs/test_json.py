@@ -6,8 +6,8 @@ from dataclasses import fields
 from datetime import UTC, datetime
 
 from api.jobs.json import JobAnswer, JobItemAnswer
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import Job, JobCounts, JobKind, JobState
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import Job, JobCounts, JobKind, JobState
 from tests.api.modelless import SPACE
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)

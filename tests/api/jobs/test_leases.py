@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import select
 
 from api.jobs.leases import Leases, make_worker_name, release_dead_workers
-from index.truth.database import Database
-from index.truth.job_chunks import claim_chunk, lease_holders
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import claim_chunk, lease_holders
 from index.truth.schema import job_chunks
 from tests.api.modelless import queue_job
 

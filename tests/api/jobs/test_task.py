@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.jobs.task import Added, AlreadyThere, ItemResult, NotTaken
-from index.truth.job_items import JobItem, Outcome
+from index.truth.jobs.items import JobItem, Outcome
 
 
 def test_a_failure_is_the_row_that_is_stored_and_every_result_has_a_position() -> None:

@@ -18,10 +18,10 @@ from api.jobs.working import JobRun, require_wanted
 from api.sources.item import UnusableSource
 from embedder.pictures.delivery import Condition
 from index.errors import StorageFull
-from index.truth.database import Database
-from index.truth.job_chunks import ChunkResult, claim_chunk, lease_holders, release_chunks
-from index.truth.job_items import list_items
-from index.truth.jobs import Job, JobCounts, JobKind, JobState, pause_job, resume_job
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import ChunkResult, claim_chunk, lease_holders, release_chunks
+from index.truth.jobs.items import list_items
+from index.truth.jobs.job import Job, JobCounts, JobKind, JobState, pause_job, resume_job
 from index.truth.schema import job_chunks
 from tests.api.modelless import ImageEmbedder, TinyTask, corpus_names, queue_job, read_job
 

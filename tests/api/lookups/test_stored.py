@@ -17,7 +17,7 @@ from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
 from api.lookups.stored import find_answer, in_words_of_today, name_paths, take_stored_paths
 from index.errors import UnknownLookup
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.lookups import NewLookup, get_lookup, save_lookups
 from index.truth.spaces import ensure_space_id
 from index.verdict import RULES, Relation

@@ -15,7 +15,7 @@ from api.operations.checking import check_installation
 from api.settings import Settings
 from api.worker.starting import start_ingest
 from index.errors import NoData
-from index.truth.jobs import fail_job
+from index.truth.jobs.job import fail_job
 from index.truth.spaces import list_spaces
 from tests.api.small_lineup import fill, open_small
 

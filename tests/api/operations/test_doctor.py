@@ -12,8 +12,8 @@ from api.operations.doctor import examine, examine_data, examine_installation
 from api.operations.json import DoctorAnswer, DoctorFinding, Level
 from api.settings import Settings
 from embedder.network.panel import PanelCheck
-from index.truth.database import Database
-from index.truth.jobs import fail_job
+from index.truth.databases.database import Database
+from index.truth.jobs.job import fail_job
 from tests.api.modelless import SPACE, queue_job
 from tests.api.modelless import fill as fill_database
 from tests.api.small_lineup import INFO, TilesModel, fill, open_small

@@ -21,7 +21,7 @@ from api.settings import Settings
 from embedder.decoding.confinement import Confinement, ConfinementLevel
 from embedder.errors import DecodersUnavailable
 from index.errors import CorpusError, DatabaseUnavailable
-from index.truth.database import DatabaseState
+from index.truth.databases.database import DatabaseState
 from tests.api.small_lineup import fill, open_small
 
 

@@ -177,7 +177,7 @@ def test_a_job_is_paused_resumed_and_cancelled(images: Path, tmp_path: Path) -> 
 
     from api.lineup import open_database  # noqa: PLC0415 -- only for this test
     from api.settings import Settings  # noqa: PLC0415
-    from index.truth.jobs import create_job, get_job  # noqa: PLC0415
+    from index.truth.jobs.job import create_job, get_job  # noqa: PLC0415
 
     with open_database(Settings(data_dir=data)) as database:
         with database.read() as conn:

@@ -28,10 +28,10 @@ from api.terminal.progress import (
     stop_on_sigterm,
     suggest,
 )
-from index.truth.database import Database
-from index.truth.job_chunks import ChunkResult
-from index.truth.job_items import JobItem, Outcome
-from index.truth.jobs import Job, JobCounts, JobKind, cancel_job
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import ChunkResult
+from index.truth.jobs.items import JobItem, Outcome
+from index.truth.jobs.job import Job, JobCounts, JobKind, cancel_job
 from tests.api.modelless import queue_job
 
 Capture = pytest.CaptureFixture[str]

@@ -27,10 +27,10 @@ from index.cache.live import LiveIndex
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.coverage import coverage
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import ImageFacts
-from index.truth.job_items import list_items
-from index.truth.jobs import Job, JobCounts, JobKind, JobState
+from index.truth.jobs.items import list_items
+from index.truth.jobs.job import Job, JobCounts, JobKind, JobState
 from index.truth.schema import computations, embeddings, images
 from index.truth.spaces import find_space_id
 from index.truth.vectors import HALF
@@ -170,7 +170,7 @@ from api.jobs.leases import Leases
 from api.jobs.working import JobRun
 from api.worker.backfill import BackfillTask, DescriptorStream
 from embedder.decoding.threads import ThreadDecoders
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from tests.api.copies.colours import Colours
 from tests.api.modelless import LIMITS, stores_in
 

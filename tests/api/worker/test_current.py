@@ -16,7 +16,7 @@ from api.worker.current import CurrentLineup
 from embedder.errors import ModelUnavailable
 from index.calibration.standing import Calibrations
 from index.truth.active import activate_model
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.spaces import Space
 from tests.api.modelless import OTHER_SPACE, SPACE, queue_job
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from api.worker.pool import MOST_RESTARTS, WorkerProcess, end, watch
-from index.truth.database import Database
-from index.truth.job_chunks import (
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import (
     ChunkResult,
     add_chunks,
     begin_listing,
@@ -14,7 +14,7 @@ from index.truth.job_chunks import (
     finish_chunk,
     finish_listing,
 )
-from index.truth.jobs import Job, JobCounts, JobState, pause_job
+from index.truth.jobs.job import Job, JobCounts, JobState, pause_job
 from tests.api.modelless import queue_job, read_job
 
 

@@ -12,10 +12,10 @@ from api.jobs.leases import Leases
 from api.jobs.working import JobRun
 from api.worker.reembed import ReembedTask
 from api.worker.starting import start_reembed
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import find_embedding
-from index.truth.job_items import list_items
-from index.truth.jobs import Job, JobCounts, JobState
+from index.truth.jobs.items import list_items
+from index.truth.jobs.job import Job, JobCounts, JobState
 from tests.api.modelless import (
     COMPUTATION,
     ORDER,

@@ -13,9 +13,17 @@ from api.sources.item import UnusableSource
 from api.worker.running import Refusals, ignore_progress, pause_if_open, run_task, take_open_jobs
 from embedder.errors import DecodersUnavailable, ModelUnavailable
 from index.errors import DatabaseUnavailable
-from index.truth.database import Database
-from index.truth.job_chunks import add_chunks, begin_listing, claim_chunk, finish_listing
-from index.truth.jobs import Job, JobCounts, JobKind, JobState, cancel_job, create_job, resume_job
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import add_chunks, begin_listing, claim_chunk, finish_listing
+from index.truth.jobs.job import (
+    Job,
+    JobCounts,
+    JobKind,
+    JobState,
+    cancel_job,
+    create_job,
+    resume_job,
+)
 from tests.api.modelless import (
     OTHER_SPACE,
     SPACE,

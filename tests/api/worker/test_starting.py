@@ -20,8 +20,8 @@ from api.worker.starting import (
 )
 from index.errors import CorpusKindConflict, JobStateConflict, UnknownJob
 from index.truth.corpora import CorpusKind, Keep, get_corpus
-from index.truth.database import Database
-from index.truth.jobs import JobKind, JobState, fail_job, pause_job
+from index.truth.databases.database import Database
+from index.truth.jobs.job import JobKind, JobState, fail_job, pause_job
 from tests.api.modelless import OTHER_SPACE, SPACE, corpus_names, queue_job, read_job
 
 

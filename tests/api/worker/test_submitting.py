@@ -13,7 +13,7 @@ from api.jobs.catalogue import describe_job
 from api.worker.submitting import IngestOrder, submit, submit_upload
 from index.errors import CorpusKindConflict
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from tests.api.modelless import SPACE, corpus_names
 
 

@@ -15,9 +15,9 @@ from index.calibration.calibration import FORMAT
 from index.errors import DatabaseUnavailable
 from index.truth.calibrations import CalibrationScope, save_calibration
 from index.truth.corpora import CorpusKind, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
-from index.truth.jobs import JobKind, pause_job
+from index.truth.jobs.job import JobKind, pause_job
 from tests.api.modelless import SPACE, fill, read_job
 
 

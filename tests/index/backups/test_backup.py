@@ -26,7 +26,7 @@ from index.errors import BackupExists, BackupUnwritable, TruthDamaged
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck
 from index.truth.changes import members_at
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import EMPTY, add_member, digest_hex
 from index.truth.entries import remove_entry
 from index.truth.spaces import find_space_id
@@ -35,7 +35,7 @@ KILLED_BEFORE_ITS_NAME = """
 import os, signal, sys
 from pathlib import Path
 import index.backups.backup
-from index.truth.database import Database
+from index.truth.databases.database import Database
 index.backups.backup.publish = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 with Database.open(sys.argv[1]) as database:
     index.backups.backup.back_up(database, Path(sys.argv[2]), None, Path(sys.argv[3]), replace=True)

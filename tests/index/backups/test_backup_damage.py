@@ -22,7 +22,7 @@ from index.backups.verification import verify_backup
 from index.blobs import BlobStore
 from index.errors import BackupCorrupt, BackupError, BackupTooNew, BackupUnreadable, NotABackup
 from index.jsontext import canonical_json
-from index.truth.database import sqlite_url
+from index.truth.databases.database import sqlite_url
 
 PACK = "thumbnails/000000.tar"
 END = 2 * BLOCK

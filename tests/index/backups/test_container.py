@@ -23,9 +23,9 @@ from index.backups.manifest import FORMAT_VERSION, TABLES, BackupManifest
 from index.backups.space_states import space_states
 from index.backups.tables import last_ids
 from index.errors import BackupCorrupt, BackupTooNew, TruthDamaged
-from index.truth import revisions
 from index.truth.changes import last_number
-from index.truth.database import Database, sqlite_url
+from index.truth.databases import revisions
+from index.truth.databases.database import Database, sqlite_url
 from index.truth.schema import entries, metadata
 
 ARCHIVE = Path("some.tar")

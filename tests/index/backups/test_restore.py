@@ -37,8 +37,8 @@ from index.errors import (
 )
 from index.failpoints import Failpoint
 from index.proof.fsck import fsck
-from index.truth import revisions
-from index.truth.database import Database, sqlite_url
+from index.truth.databases import revisions
+from index.truth.databases.database import Database, sqlite_url
 from index.truth.entries import remove_entry
 
 KINDS = [

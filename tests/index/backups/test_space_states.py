@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from index.backups.space_states import SpaceState, find_difference, space_states
 from index.truth.changes import digest_at, last_number
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import EMPTY, digest_hex
 from index.truth.entries import remove_entry
 from index.truth.spaces import ensure_space_id, find_space_id

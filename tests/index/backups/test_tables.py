@@ -20,7 +20,7 @@ from index.backups.tables import (
 )
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.schema import change_counter, corpora, entries, images, metadata
 

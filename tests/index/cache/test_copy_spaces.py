@@ -16,7 +16,7 @@ from index.errors import SnapshotCorrupt
 from index.proof.fsck import fsck
 from index.truth.adding import add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from tests.index.conftest import Material
 

@@ -15,7 +15,7 @@ import pytest
 
 from index.cache.live import LiveIndex
 from index.cache.snapshots.manifest import FORMAT_VERSION, MANIFEST, read_manifest
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 
 def stamp(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from index.cache.explain import explain
 from index.cache.live import LiveIndex
 from index.cache.plans.config import IndexConfig, Plan
 from index.cache.segments.sealed import plan_of
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 
 NAMES = [f"image-{i}" for i in range(300)]

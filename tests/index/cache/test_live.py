@@ -22,7 +22,7 @@ from index.cache.snapshots.manifest import MANIFEST, read_manifest
 from index.cache.snapshots.snapshot import SUFFIXES, directory_lock
 from index.errors import SnapshotCorrupt, TruthDamaged
 from index.truth.corpora import remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.filters import EVERYTHING
 from tests.index.tracing import trace_messages
@@ -318,7 +318,7 @@ def test_an_entry_added_by_another_process_is_found_at_the_next_search(
     code = """
 import sys, numpy as np
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.adding import NewEntry, add_entries
 from index.truth.images import ImageFacts
 from index.truth.spaces import Space

@@ -13,7 +13,7 @@ from index.cache.searching.pictures import NearDuplicates, PictureHashes
 from index.truth.adding import NewEntry, add_entries
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, ensure_corpus, lock_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash

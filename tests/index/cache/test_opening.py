@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 
 from index.cache.live import LiveIndex
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from index.calibration.reading import (
 from index.errors import CorpusKindConflict, UnknownCorpus
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash

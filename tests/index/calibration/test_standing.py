@@ -16,7 +16,7 @@ from index.truth.calibrations import (
     save_calibration,
 )
 from index.truth.corpora import CorpusKind, create_corpus, find_corpus_ids, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.schema import calibrations as table
 from tests.index.assessing import stratum
 

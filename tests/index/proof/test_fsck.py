@@ -20,7 +20,7 @@ from index.jsontext import JSON
 from index.proof.fsck import ORPHAN_AGE_SECONDS, FindingKind, fsck
 from index.truth.calibrations import CalibrationScope, add_delivered, save_calibration
 from index.truth.corpora import Keep, set_features, set_keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import list_entries, remove_entry
 from index.truth.lookups import NewLookup, digest_evidence, save_lookups
 from index.truth.vectors import to_bytes

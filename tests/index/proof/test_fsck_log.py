@@ -11,7 +11,7 @@ from index.proof.findings import FindingKind
 from index.proof.fsck_log import check_log
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.quarantine import quarantine_entry, release_entry
 

@@ -17,7 +17,7 @@ from index.proof.fsck_rows import (
 )
 from index.truth.changes import members_at
 from index.truth.corpora import CorpusKind, Keep, ensure_corpus, remove_corpus, set_keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.quarantine import quarantine_entry
 from index.truth.vectors import NORM_TOLERANCE, to_bytes

@@ -10,7 +10,7 @@ from index.errors import ForeignSpace, InspectionTooLarge, TruthDamaged, Unknown
 from index.proof.inspection import inspect_corpus
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.provenance import Provenance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from index.truth.adding import AddResult, NewEntry, add_entries
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.spaces import Space
 
 

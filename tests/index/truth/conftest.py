@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 
 
 @pytest.fixture

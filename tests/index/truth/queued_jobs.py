@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, update
 
-from index.truth.job_chunks import Chunk, add_chunks, begin_listing, claim_chunk, finish_listing
-from index.truth.jobs import Job, JobKind, create_job, get_job
+from index.truth.jobs.chunks import Chunk, add_chunks, begin_listing, claim_chunk, finish_listing
+from index.truth.jobs.job import Job, JobKind, create_job, get_job
 from index.truth.schema import job_chunks
 from index.truth.spaces import Space
 

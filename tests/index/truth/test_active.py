@@ -18,7 +18,7 @@ from index.truth.active import (
     find_active_model,
     read_active_copy_names,
 )
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.schema import active_model
 from index.truth.spaces import list_spaces
 

@@ -21,7 +21,7 @@ from index.errors import (
 from index.proof.fsck import fsck
 from index.truth.adding import AddStatus, NewEntry
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import entries_of_image, find_entries, get_entry, list_entries
 from index.truth.images import ImageFacts, find_embedding
 from index.truth.provenance import Provenance

@@ -29,9 +29,9 @@ from index.truth.changes import Head, read_head
 from index.truth.computations import Computation, PrecisionCheck
 from index.truth.corpora import CorpusKind, ensure_corpus
 from index.truth.coverage import count_embedded, has_embedded, list_embedded_image_ids
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
-from index.truth.jobs import JobKind, create_job
+from index.truth.jobs.job import JobKind, create_job
 from index.truth.perceptual import PerceptualHash
 from index.truth.schema import calibrations, entries
 

@@ -23,7 +23,7 @@ from index.truth.changes import (
     record_removals,
 )
 from index.truth.corpora import CorpusKind, create_corpus, lock_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import EMPTY, member_digest
 from index.truth.entries import entries_of_image, remove_entry
 from index.truth.membership import live_digest

@@ -22,7 +22,7 @@ from index.truth.computations import (
     find_computations,
 )
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.images import find_embedding
 from index.truth.quarantine import quarantine_entry, release_entry

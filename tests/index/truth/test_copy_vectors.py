@@ -28,7 +28,7 @@ from index.truth.active import (
 from index.truth.adding import AddStatus, NewEntry, add_copy_vectors, add_embeddings, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
 from index.truth.coverage import coverage, images_to_embed, read_export_rows
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.images import find_known_images
 from index.truth.quarantine import quarantine_entry, release_entry

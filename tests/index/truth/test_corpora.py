@@ -25,7 +25,7 @@ from index.truth.corpora import (
     set_features,
     set_keep,
 )
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import get_entry
 
 FAKE, REAL = CorpusKind.KNOWN_FAKE, CorpusKind.KNOWN_REAL

@@ -19,7 +19,7 @@ from index.truth.coverage import (
     list_embedded_image_ids,
     read_export_rows,
 )
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.filters import Filter, select_corpus_ids
 from index.truth.images import find_known_images

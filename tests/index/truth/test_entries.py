@@ -12,7 +12,7 @@ from index.cache.live import LiveIndex
 from index.errors import InvalidFilter, UnknownCorpus, UnknownEntry
 from index.truth.adding import AddStatus, NewEntry
 from index.truth.corpora import CorpusKind
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import get_entry, list_entries, remove_entry
 from index.truth.images import ImageFacts, find_embedding
 from index.truth.provenance import Provenance

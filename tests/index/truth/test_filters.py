@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from index.errors import InvalidFilter, UnknownCorpus
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, create_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import Entry, list_entries, remove_entry
 from index.truth.filters import (
     EVERYTHING,

@@ -14,7 +14,7 @@ from index.cache.live import LiveIndex
 from index.errors import InvalidFilter
 from index.truth.adding import add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.filters import Filter, select_ids
 from index.truth.free_provenance import ProvenanceIs
 from index.truth.spaces import find_space_id

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select, text
 from index.errors import InvalidImageFacts
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, create_corpus, ensure_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import entries_of_image, remove_entry
 from index.truth.images import (
     ImageFacts,

@@ -5,7 +5,7 @@ import pytest
 
 from index.errors import UnknownLookup
 from index.jsontext import canonical_json
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.lookups import (
     NewLookup,
     digest_evidence,

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from index.truth.adding import NewEntry, add_embeddings, add_entries
 from index.truth.changes import count_members, digest_at, last_number, members_at
 from index.truth.corpora import CorpusKind, ensure_corpus, list_corpora, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import EMPTY, add_members
 from index.truth.entries import list_entries, remove_entry
 from index.truth.membership import live_digest, live_members, read_kept_images

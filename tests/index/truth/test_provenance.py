@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from index.errors import InvalidProvenance
 from index.truth.adding import add_entries
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import get_entry
 from index.truth.provenance import (
     MAX_EXTRA_CHARACTERS,

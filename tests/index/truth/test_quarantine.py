@@ -15,7 +15,7 @@ from index.errors import InvalidReason, NotQuarantined, UnknownCorpus, UnknownEn
 from index.proof.fsck import fsck
 from index.truth.adding import AddStatus, add_entries
 from index.truth.corpora import CorpusKind, Keep, create_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import (
     entries_of_image,
     get_entry,

@@ -17,11 +17,11 @@ from index.failpoints import Failpoint
 from index.proof.fsck import fsck
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, create_corpus, get_corpus, list_corpora
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import get_entry
 from index.truth.filters import EVERYTHING, Filter
 from index.truth.images import find_known_images
-from index.truth.jobs import JobState, cancel_job, get_job, pause_job
+from index.truth.jobs.job import JobState, cancel_job, get_job, pause_job
 from index.truth.removal import (
     Batch,
     begin_removal,

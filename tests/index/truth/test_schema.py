@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.exc import DataError, IntegrityError
 
-from index.truth.database import Database
-from index.truth.jobs import JobCounts
+from index.truth.databases.database import Database
+from index.truth.jobs.job import JobCounts
 from index.truth.schema import (
     JOB_COUNTS,
     LARGEST_ID,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from index.errors import ForeignSpace
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.schema import embedding_spaces
 from index.truth.spaces import (
     SPACE_COLUMNS,

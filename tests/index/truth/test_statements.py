@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import IntegrityError
 
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.schema import corpora, entries, images
 from index.truth.statements import (
     BLOCK_ROWS,

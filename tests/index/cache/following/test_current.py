@@ -13,7 +13,7 @@ from index.cache.snapshots.folder import IndexFolder
 from index.cache.snapshots.snapshot import directory_lock
 from index.errors import TruthDamaged
 from index.truth.changes import last_number
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 
 NAMES = [f"image-{i}" for i in range(100)]

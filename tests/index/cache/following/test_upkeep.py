@@ -15,7 +15,7 @@ from index.cache.segments.sealed import plan_of
 from index.cache.snapshots.folder import IndexFolder
 from index.cache.snapshots.manifest import MANIFEST, read_manifest
 from index.errors import SnapshotCorrupt
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 
 NAMES = [f"image-{i}" for i in range(400)]

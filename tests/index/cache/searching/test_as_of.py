@@ -13,7 +13,7 @@ from index.cache.searching.questions import Question, SearchResult
 from index.copies import AS_SEEN, CopyEvidence, Symmetry, View, ViewHash
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.filters import Filter
 from index.truth.free_provenance import ProvenanceIs

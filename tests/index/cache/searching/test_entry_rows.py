@@ -30,10 +30,10 @@ from index.truth.corpora import (
     remove_corpus,
     set_keep,
 )
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import Entry, list_entries, remove_entry
 from index.truth.filters import EVERYTHING, Filter
-from index.truth.jobs import Job
+from index.truth.jobs.job import Job
 from index.truth.perceptual import PerceptualHash
 from index.truth.quarantine import list_quarantined, quarantine_entry, release_entry
 from index.truth.removal import begin_removal, continue_removal
@@ -235,7 +235,7 @@ def test_a_batch_reads_its_rows_with_one_statement(
 SET_KEEP = """
 import sys
 from index.truth.corpora import Keep, set_keep
-from index.truth.database import Database
+from index.truth.databases.database import Database
 with Database.open(sys.argv[1]) as database, database.write() as conn:
     set_keep(conn, "fakes", Keep.NONE)
 """

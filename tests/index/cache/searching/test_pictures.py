@@ -9,7 +9,7 @@ from sqlalchemy import text
 from index.cache.searching.pictures import NearDuplicates, PictureHashes
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, find_corpus_ids
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import find_live_ids, remove_entry
 from index.truth.images import ImageFacts
 from index.truth.perceptual import MIN_QUALITY, PerceptualHash, near_duplicate

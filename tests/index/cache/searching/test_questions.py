@@ -28,7 +28,7 @@ from index.cache.vectors.rows import HeldRows
 from index.errors import InvalidFilter, InvalidVector, UnknownCorpus, UnknownEntry
 from index.truth.adding import NewEntry, add_entries
 from index.truth.corpora import CorpusKind, ensure_corpus, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.filters import Filter
 from index.truth.perceptual import PerceptualHash, hamming_distance, near_duplicate

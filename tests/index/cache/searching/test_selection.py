@@ -17,7 +17,7 @@ from index.cache.segments.view import Part
 from index.errors import InvalidFilter, UnknownCorpus
 from index.truth.changes import read_head
 from index.truth.corpora import CorpusKind
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.filters import Filter, select_ids
 from index.truth.free_provenance import ProvenanceIs
 from index.truth.spaces import find_space_id

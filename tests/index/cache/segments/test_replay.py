@@ -14,7 +14,7 @@ from index.cache.segments.sealed import SealedSegment
 from index.cache.segments.view import View
 from index.errors import TruthDamaged
 from index.truth.changes import digest_at, last_number
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import EMPTY
 from index.truth.entries import remove_entry
 from index.truth.spaces import find_space_id

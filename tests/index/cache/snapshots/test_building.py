@@ -17,7 +17,7 @@ from index.cache.snapshots.manifest import Manifest, read_manifest
 from index.cache.snapshots.snapshot import check_files, open_snapshot
 from index.cache.vectors.marks import Marks
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.digest import EMPTY, add_members
 from index.truth.entries import remove_entry
 from index.truth.spaces import Space, find_space_id

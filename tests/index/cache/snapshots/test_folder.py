@@ -13,7 +13,7 @@ from index.cache.snapshots.manifest import MANIFEST, read_manifest
 from index.cache.snapshots.snapshot import directory_lock
 from index.cache.vectors.rows import HeldRows, MappedRows
 from index.errors import SnapshotCorrupt, TruthDamaged
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.lookups import NewLookup, save_lookups
 

@@ -36,7 +36,7 @@ from index.proof.fsck import fsck
 from index.truth.adding import NewEntry, add_entries
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, ensure_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash
 from index.truth.provenance import Provenance

@@ -28,7 +28,7 @@ from index.cache.vectors.marks import Marks
 from index.cache.vectors.rows import HeldRows
 from index.errors import SnapshotCorrupt
 from index.truth.corpora import CorpusKind, remove_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.filters import Filter
 from tests.index.cache.samples import sealed_of

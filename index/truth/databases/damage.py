@@ -27,8 +27,8 @@ from sqlalchemy.types import JSON, TypeEngine
 from index.truth.calibrations import find_wrong_calibrations
 from index.truth.changes import ChangeKind
 from index.truth.corpora import CorpusKind, Keep
-from index.truth.job_items import Outcome
-from index.truth.jobs import JobKind, JobState
+from index.truth.jobs.items import Outcome
+from index.truth.jobs.job import JobKind, JobState
 from index.truth.lookups import find_wrong_answers
 from index.truth.schema import SHA256_HEX, UtcDateTime, metadata
 

@@ -26,7 +26,7 @@ from index.errors import (
     InvalidDatabaseUrl,
 )
 from index.jsontext import canonical_json
-from index.truth.options import DatabaseOptions
+from index.truth.databases.options import DatabaseOptions
 
 SCHEMES = frozenset({"postgresql", "postgres"})
 DRIVER = "postgresql+psycopg"

@@ -19,7 +19,7 @@ from index.errors import (
     UnknownCorpus,
 )
 from index.truth.corpora import CorpusKind, create_corpus, get_corpus
-from index.truth.database import Database, sqlite_file, sqlite_url
+from index.truth.databases.database import Database, sqlite_file, sqlite_url
 from index.truth.schema import change_counter
 
 
@@ -123,7 +123,7 @@ def test_a_broken_constraint_is_not_called_unavailable(database: Database) -> No
 def test_a_locked_sqlite_database_is_unavailable_after_the_timeout(
     new_sqlite_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index.truth.sqlite.BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("index.truth.databases.sqlite.BUSY_TIMEOUT_SECONDS", 0.05)
     url = new_sqlite_url()
     with Database.open(url) as one, Database.open(url) as two, one.write():
         waiting = two.write()
@@ -136,7 +136,7 @@ def test_a_second_thread_that_writes_for_too_long_is_named(
 ) -> None:
     """Within one process a lock is waited for, and not SQLite's."""
     with Database.open(new_sqlite_url()) as database:
-        monkeypatch.setattr("index.truth.database.BUSY_TIMEOUT_SECONDS", 0.05)
+        monkeypatch.setattr("index.truth.databases.database.BUSY_TIMEOUT_SECONDS", 0.05)
         with database.write():
             waiting = database.write()
             with pytest.raises(DatabaseUnavailable, match="another thread has held the write lock"):
@@ -183,9 +183,9 @@ def test_a_connection_that_has_written_is_read_only_again(database: Database) ->
 def test_when_every_connection_is_in_use_the_database_is_unavailable(
     new_sqlite_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index.truth.sqlite.POOL_SIZE", 1)
-    monkeypatch.setattr("index.truth.sqlite.POOL_OVERFLOW", 1)
-    monkeypatch.setattr("index.truth.sqlite.POOL_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("index.truth.databases.sqlite.POOL_SIZE", 1)
+    monkeypatch.setattr("index.truth.databases.sqlite.POOL_OVERFLOW", 1)
+    monkeypatch.setattr("index.truth.databases.sqlite.POOL_TIMEOUT_SECONDS", 0.05)
     with Database.open(new_sqlite_url()) as database:
         with database.read(), database.read():
             waiting = database.read()
@@ -241,7 +241,7 @@ def test_a_committed_corpus_survives_the_death_of_its_writer(
     code = """
 import os, signal, sys
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database
+from index.truth.databases.database import Database
 with Database.open(sys.argv[1]) as database:
     with database.write() as conn:
         create_corpus(conn, "committed", CorpusKind.KNOWN_FAKE)

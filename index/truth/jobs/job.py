@@ -1,7 +1,7 @@
 """Jobs: long work as rows, done in chunks by any number of processes, which may die at any moment.
 
-Owns the state, the request and the counts of a job. `index.truth.job_chunks` owns its chunks and
-their leases, `index.truth.job_items` what is recorded about its items. The first chunk lists the
+Owns the state, the request and the counts of a job. `index.truth.jobs.chunks` owns its chunks and
+their leases, `index.truth.jobs.items` what is recorded about its items. The first chunk lists the
 source and creates the others.
 """
 
@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select, u
 
 from index.errors import JobStateConflict, UnknownJob
 from index.jsontext import JSON, canonical_json
-from index.truth.job_items import escape_unstorable
+from index.truth.jobs.items import escape_unstorable
 from index.truth.schema import LARGEST_ID, corpora, embedding_spaces, job_chunks, jobs
 from index.truth.spaces import SPACE_COLUMNS, Space, ensure_space_id, space_from_row
 from index.truth.statements import insert_rows

@@ -24,7 +24,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from index.errors import DatabaseUnavailable, NoData
 from index.jsontext import canonical_json
-from index.truth.postgresql import WRITES
+from index.truth.databases.postgresql import WRITES
 from index.truth.statements import fetch_rows
 
 # An ingest holds SQLite's only write lock for the milliseconds of a batch, so a wait of half a

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import Connection
 
 from index.errors import LeaseLost
-from index.truth.job_chunks import ChunkResult, finish_chunk
-from index.truth.job_items import JobItem, Outcome, count_reasons, list_items
-from index.truth.jobs import Job
+from index.truth.jobs.chunks import ChunkResult, finish_chunk
+from index.truth.jobs.items import JobItem, Outcome, count_reasons, list_items
+from index.truth.jobs.job import Job
 from tests.index.truth.queued_jobs import claimed, expire_leases, listed
 
 B = JobItem(1, "b", Outcome.SKIPPED, "duplicate", entry_id=7)

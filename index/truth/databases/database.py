@@ -41,10 +41,10 @@ from index.errors import (
 )
 from index.failpoints import Failpoint, reach
 from index.failures import is_damage, is_storage_full, may_be_full, probe_writing
-from index.truth import revisions
-from index.truth.damage import find_damage
-from index.truth.options import DEFAULT_OPTIONS, DatabaseOptions
-from index.truth.postgresql import (
+from index.truth.databases import revisions
+from index.truth.databases.damage import find_damage
+from index.truth.databases.options import DEFAULT_OPTIONS, DatabaseOptions
+from index.truth.databases.postgresql import (
     SECRETS,
     UNLIMITED,
     WRITES,
@@ -54,6 +54,14 @@ from index.truth.postgresql import (
     is_postgresql,
     name_failure,
     parse_url,
+)
+from index.truth.databases.sqlite import (
+    BUSY_TIMEOUT_SECONDS,
+    Access,
+    FileStamp,
+    SingleReads,
+    choose_access,
+    create_sqlite_engine,
 )
 from index.truth.schema import (
     calibrations,
@@ -67,14 +75,6 @@ from index.truth.schema import (
     entries,
     images,
     lookups,
-)
-from index.truth.sqlite import (
-    BUSY_TIMEOUT_SECONDS,
-    Access,
-    FileStamp,
-    SingleReads,
-    choose_access,
-    create_sqlite_engine,
 )
 
 # Why a file of SQLite takes no writes, unless that was the operator's choice.

@@ -28,8 +28,8 @@ from sqlalchemy import ColumnElement, Connection, case, delete, func, or_, selec
 from index.errors import LeaseLost
 from index.failpoints import Failpoint, reach
 from index.jsontext import JSON, canonical_json
-from index.truth.job_items import JobItem, escape_unstorable, insert_items
-from index.truth.jobs import (
+from index.truth.jobs.items import JobItem, escape_unstorable, insert_items
+from index.truth.jobs.job import (
     CLOSING,
     JOBS,
     KINDS_OF_ANY_SPACE,

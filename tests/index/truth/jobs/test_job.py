@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from index.errors import JobStateConflict, UnknownJob
-from index.truth.jobs import (
+from index.truth.jobs.job import (
     JobCounts,
     JobState,
     cancel_job,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from index.errors import NoData
-from index.truth.sqlite import Access, FileStamp, choose_access, companion
+from index.truth.databases.sqlite import Access, FileStamp, choose_access, companion
 
 
 def test_a_missing_file_is_created_only_when_asked(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import inspect, text
 
 from index.errors import NoData, SchemaOutdated
-from index.truth import revisions
-from index.truth.database import Database, sqlite_url
+from index.truth.databases import revisions
+from index.truth.databases.database import Database, sqlite_url
 from index.truth.schema import metadata
 
 

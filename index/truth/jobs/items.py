@@ -1,6 +1,6 @@
 """Items of a job: what is recorded about those that failed, were skipped, or need a remark.
 
-Items without a remark are only counted (`index.truth.jobs.JobCounts`).
+Items without a remark are only counted (`index.truth.jobs.job.JobCounts`).
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 
 from index.errors import LeaseLost
-from index.truth.database import Database
-from index.truth.job_chunks import (
+from index.truth.databases.database import Database
+from index.truth.jobs.chunks import (
     LONGEST_LEASE_SECONDS,
     Chunk,
     ChunkResult,
@@ -37,7 +37,7 @@ from index.truth.job_chunks import (
     return_chunk,
     split_chunk,
 )
-from index.truth.jobs import (
+from index.truth.jobs.job import (
     CLOSING,
     JobCounts,
     JobKind,

@@ -22,9 +22,9 @@ from index.errors import (
 )
 from index.truth.changes import last_number
 from index.truth.corpora import CorpusKind, create_corpus
-from index.truth.database import Database, hide_password
-from index.truth.options import DatabaseOptions
-from index.truth.postgresql import parse_url
+from index.truth.databases.database import Database, hide_password
+from index.truth.databases.options import DatabaseOptions
+from index.truth.databases.postgresql import parse_url
 
 
 @pytest.fixture

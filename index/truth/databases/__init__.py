@@ -1,0 +1,3 @@
+"""The `database`, opened with `options` on `sqlite` or `postgresql`, at one of its `revisions`;
+and what `damage` looks like.
+"""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -111,8 +111,15 @@ class DecodingProcess:
         self.pictures = 0
 
     @classmethod
-    def start(cls, options: WorkerOptions, layers: Sequence[Layer] = LAYERS) -> DecodingProcess:
+    def start(
+        cls,
+        options: WorkerOptions,
+        layers: Sequence[Layer] = LAYERS,
+        register: Callable[[DecodingProcess], object] = lambda _: None,
+    ) -> DecodingProcess:
         """Start a worker, and wait until it is confined and has decoded samples.
+
+        `register` gets the worker before that, so that another thread can kill it meanwhile.
 
         Raises DecodersUnavailable, UnusableConfinementError.
         """
@@ -120,6 +127,7 @@ class DecodingProcess:
             with os.fdopen(_open_unnamed("lineup-errors"), "w+b") as errors:
                 worker = _spawn(options, layers, errors)
                 try:
+                    register(worker)
                     worker._read_report(errors)
                 except BaseException:
                     worker.end()

@@ -117,6 +117,7 @@ class ProcessDecoders:
         self._free_bytes = self.budget_bytes
         self._threads = 0
         self._resting = 0
+        self._starting: set[DecodingProcess] = set()
         self._workers: set[DecodingProcess] = set()
         self._layers = _FEWER_LAYERS
         self._confinement: Confinement | None = None
@@ -184,7 +185,7 @@ class ProcessDecoders:
         with self._changed:
             self._closed = True
             waiting = self._take_all()
-            for worker in self._workers:
+            for worker in self._starting | self._workers:
                 worker.kill()
             self._changed.notify_all()
         for item in waiting:
@@ -344,6 +345,8 @@ class ProcessDecoders:
         self._end(worker)
         try:
             return None if self._closed else self._start_worker()
+        except CancelledError:
+            return None
         except DecodersUnavailable as err:
             with self._changed:
                 self._failure = err
@@ -353,11 +356,11 @@ class ProcessDecoders:
     def _start_worker(self) -> DecodingProcess:
         """Start a worker under the most layers under which decoding works.
 
-        Raises DecodersUnavailable.
+        Raises DecodersUnavailable; CancelledError where the pool is closed meanwhile.
         """
         for layers in self._layers:
             try:
-                worker = DecodingProcess.start(self._options, layers)
+                worker = self._start_under(layers)
                 break
             except UnusableConfinementError as err:
                 log.warning(
@@ -378,6 +381,30 @@ class ProcessDecoders:
             self._changed.notify_all()
         return worker
 
+    def _start_under(self, layers: tuple[Layer, ...]) -> DecodingProcess:
+        """Start a worker that `close` can end before it is ready.
+
+        Raises UnusableConfinementError, DecodersUnavailable, CancelledError.
+        """
+        starting = list[DecodingProcess]()
+
+        def register(worker: DecodingProcess) -> None:
+            with self._changed:
+                starting.append(worker)
+                self._starting.add(worker)
+                if self._closed:
+                    worker.kill()
+
+        try:
+            return DecodingProcess.start(self._options, layers, register)
+        except UnusableConfinementError:
+            if self._closed:
+                raise CancelledError from None
+            raise
+        finally:
+            with self._changed:
+                self._starting.difference_update(starting)
+
     def _end(self, worker: DecodingProcess | None) -> None:
         if worker is None:
             return
@@ -388,7 +415,7 @@ class ProcessDecoders:
 
     def forget_parents_workers(self) -> None:
         """Begin anew in a forked child: threads and workers are its parent's."""
-        for worker in self._workers:
+        for worker in self._starting | self._workers:
             worker.abandon()
         self._reset()
 

@@ -49,6 +49,12 @@ def decode(data: bytes, order: PictureOrder) -> Picture:
     return make_picture(data, order)
 
 
+def never_start(data: bytes, order: PictureOrder) -> Picture:
+    """Hold up the worker at its samples, before it is ready."""
+    time.sleep(60)
+    return make_picture(data, order)
+
+
 def _descriptor(name: str) -> int:
     return int(sys.argv[sys.argv.index(f"--{name}") + 1])
 

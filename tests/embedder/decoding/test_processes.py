@@ -331,6 +331,25 @@ def test_close_ends_what_runs_and_cancels_what_waits() -> None:
         decoders.submit(encode(), ORDER)
 
 
+def test_close_ends_a_worker_that_is_not_ready_yet(caplog: pytest.LogCaptureFixture) -> None:
+    others = find_children()
+    decoders = ProcessDecoders(1, decoder="tests.embedder.decoding.planted:never_start")
+    picture = decoders.submit(encode(), ORDER)
+    while not (starting := find_children() - others):
+        time.sleep(0.01)
+    decoders.close()
+    with pytest.raises(CancelledError):
+        picture.result(0)
+    assert find_children() & starting == set()
+    assert caplog.text == ""
+
+
+def find_children() -> set[int]:
+    """Return the numbers of the processes that this one started, with any thread."""
+    files = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for file in files for pid in file.read_text().split()}
+
+
 def test_workers_end_when_nothing_comes_but_one_stays() -> None:
     decoders = ProcessDecoders(2, idle_seconds=0.2)
     try:

@@ -20,6 +20,7 @@ from api.terminal import (  # noqa: F401 -- each registers its commands
     jobs,
     lookups,
     models,
+    search,
     service,
 )
 from api.terminal.application import app

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.terminal.commands import run, write_image
+from api.lookups.answers.json import LookupAnswer
+from tests.api.terminal.commands import answer, run, write_image
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,13 @@ def data(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(folder, "ingest", images / "known", "--corpus", "known", "--generator", "noise")
     assert done.exit_code == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def lookup(data: Path, images: Path) -> LookupAnswer:
+    """The answer for an image of the corpus."""
+    found = answer(data, "search", images / "known" / "0.png")["lookups"][0]["lookup"]
+    return LookupAnswer.model_validate(found)
 
 
 @pytest.fixture(autouse=True)

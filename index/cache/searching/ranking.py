@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ WIDENING = 4
 # Similarities are rounded to this many decimals: float64 sums of float32 products are good to some
 # 1e-15, float32 ones to 1e-7.
 DECIMALS = 12
+# NumPy takes an array of one number quicker than a number.
+_SCALE, _LEAST, _MOST = np.array(10.0**DECIMALS), np.array(-1.0), np.array(1.0)
 # Rows compared at a time in float64.
 EXACT_ROWS = 4096
 # Probes ranked at a time, and the members compared with all of them, so that memory stays bounded:
@@ -80,16 +83,19 @@ def rank_many(
         SnapshotCorrupt
 
     """
-    counts = [part.count for part in parts]
-    parts = [part for part, count in zip(parts, counts, strict=True) if count]
-    k = min(k, sum(counts))
+    filled, total = [], 0
+    for part in parts:
+        if count := part.count:
+            filled.append(part)
+            total += count
+    k = min(k, total)
     if not k:
         nothing = Ranking(np.empty(0, np.int64), np.empty(0, np.float64), exact=True)
         return [nothing] * len(probes)
-    return _rank_all(parts, probes, k, firsts, k, exact=exact)
+    return _rank(filled, probes, k, firsts, k, exact=exact)
 
 
-def _rank_all(
+def _rank(
     parts: Sequence[Part],
     probes: NDArray[np.float32],
     k: int,
@@ -98,45 +104,43 @@ def _rank_all(
     *,
     exact: bool,
 ) -> list[Ranking]:
-    """See `_rank_some`; in bounded memory."""
-    found: list[Ranking] = []
+    """See `rank_many`. At least m >= k members of each part are compared with each probe, some
+    probes at a time.
+    """
     step = min(PROBES_AT_ONCE, max(1, PLACES_AT_ONCE // m))
-    for start in range(0, len(probes), step):
-        some = slice(start, start + step)
-        found += _rank_some(parts, probes[some], k, firsts[some], m, exact=exact)
-    return found
-
-
-def _rank_some(
-    parts: Sequence[Part],
-    probes: NDArray[np.float32],
-    k: int,
-    firsts: Sequence[NDArray[np.int64]],
-    m: int,
-    *,
-    exact: bool,
-) -> list[Ranking]:
-    """See `rank_many`. At least m >= k members of each part are compared with each probe."""
-    each_part = [_compare(part, probes, m, firsts, exact=exact) for part in parts]
+    if len(probes) > step:
+        found: list[Ranking] = []
+        for start in range(0, len(probes), step):
+            some = slice(start, start + step)
+            found += _rank(parts, probes[some], k, firsts[some], m, exact=exact)
+        return found
+    some_first = any(map(len, firsts))
+    each_part = []
+    for part in parts:
+        positions, floors, is_exact = part.segment.candidates(probes, m, part.live, exact=exact)
+        if some_first:
+            positions = _add_members(part, positions, firsts)
+        similarities = _measure_all(part, positions, probes)
+        each_part.append(_Compared(part.segment.ids[positions], similarities, floors, is_exact))
     compared = each_part[0] if len(each_part) == 1 else _join(each_part)
-    ids, similarities, floors = compared.ids, compared.similarities, compared.floors
-    behind = _mark_behind(ids, similarities, firsts)
+    ids, similarities, floors, is_exact = compared
+    behind = _mark_behind(ids, similarities, firsts) if some_first else None
     order = np.lexsort((ids, -similarities) if behind is None else (ids, -similarities, behind))
-    places = np.arange(len(probes))[:, np.newaxis], order[:, :k]
-    ids, similarities = ids[places], similarities[places]  # (p, k)
-    rankings = [
-        Ranking(*each) for each in zip(ids, similarities, compared.exact.tolist(), strict=True)
-    ]
+    places = order[:, :k]
+    if len(probes) > 1:
+        places = places + np.arange(0, ids.size, ids.shape[1])[:, np.newaxis]
+    ids, similarities = ids.take(places), similarities.take(places)  # (p, k)
+    rankings = [Ranking(*each) for each in zip(ids, similarities, is_exact.tolist(), strict=True)]
     if floors is None:
         return rankings
     # Something as good may have been left out, unless the last is one of those that come first.
     is_open = (similarities[:, -1] <= floors) & (floors > -np.inf)
     if behind is not None:
-        is_open &= behind[places][:, -1]
+        is_open &= behind.take(places[:, -1])
     again = np.flatnonzero(is_open).tolist()
     if again:
         firsts, m = [firsts[row] for row in again], m * WIDENING
-        more = _rank_all(parts, probes[again], k, firsts, m, exact=exact)
+        more = _rank(parts, probes[again], k, firsts, m, exact=exact)
         for row, ranking in zip(again, more, strict=True):
             rankings[row] = ranking
     return rankings
@@ -146,19 +150,16 @@ def _mark_behind(
     ids: NDArray[np.int64],
     similarities: NDArray[np.float64],
     firsts: Sequence[NDArray[np.int64]],
-) -> NDArray[np.bool_] | None:
+) -> NDArray[np.bool_]:
     """Return whether each entry id (p, c) is not among those that come first for its probe, or
-    stands where there is none; None if nothing comes first.
+    stands where there is none.
     """
-    if not any(map(len, firsts)):
-        return None
     others = [np.isin(row, first, invert=True) for row, first in zip(ids, firsts, strict=True)]
     behind: NDArray[np.bool_] = np.array(others) | (similarities == -np.inf)
     return behind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Compared:
+class _Compared(NamedTuple):
     """Entry ids (p, c) that were compared with each probe, and their similarities (p, c), -inf
     where there is none; `floors` (p,) and `exact` (p,) as in `segments.Candidates`.
     """
@@ -167,27 +168,6 @@ class _Compared:
     similarities: NDArray[np.float64]
     floors: NDArray[np.float64] | None
     exact: NDArray[np.bool_]
-
-
-def _compare(
-    part: Part,
-    probes: NDArray[np.float32],
-    m: int,
-    firsts: Sequence[NDArray[np.int64]],
-    *,
-    exact: bool,
-) -> _Compared:
-    """Compare the candidates of a part, and those of its members that come first, in float64."""
-    proposed = part.segment.candidates(probes, m, part.live, exact=exact)
-    positions = proposed.positions
-    if any(map(len, firsts)):
-        positions = _add_members(part, positions, firsts)
-    return _Compared(
-        part.segment.ids[positions],
-        _measure_all(part, positions, probes),
-        proposed.floors,
-        proposed.exact,
-    )
 
 
 def _add_members(
@@ -228,8 +208,9 @@ def cosine_similarities(
     norms = np.sqrt(np.vecdot(wide, wide) * np.vecdot(one, one))  # (..., n)
     similarities: NDArray[np.float64] = np.vecdot(wide, one) / norms
     # np.round and np.clip do the same, and take as long as all the rest for some ten rows
-    rounded: NDArray[np.float64] = np.rint(similarities * 10.0**DECIMALS) / 10.0**DECIMALS
-    return np.maximum(np.minimum(rounded, 1.0), -1.0)
+    rounded = np.rint(similarities * _SCALE) / _SCALE
+    bounded: NDArray[np.float64] = np.maximum(np.minimum(rounded, _MOST), _LEAST)
+    return bounded
 
 
 def measure(
@@ -250,8 +231,8 @@ def _measure_all(
     positions (p, c), -inf where a position is -1.
     """
     p, c = positions.shape
-    if p == 1 and positions[0, -1] >= 0:
-        return measure(part, positions[0], probes[0])[np.newaxis]
+    if p == 1 and c <= EXACT_ROWS and positions[0, -1] >= 0:
+        return cosine_similarities(part.segment.vectors(positions[0]), probes[0])[np.newaxis]
     found = np.empty((p, c), np.float64)
     step = max(1, EXACT_ROWS // c)
     for start in range(0, p, step):

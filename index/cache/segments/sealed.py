@@ -178,34 +178,38 @@ class SealedSegment:
         """Return the best of what codes propose. A probe for which they propose fewer than m is
         answered from all lists, and in the end by a scan.
         """
-        proposed = self._propose(tuned, probes, m, live, all_lists=all_lists)  # (p, c)
-        chosen = choose_best(self.rows, proposed, probes, m)
-        found = Candidates(chosen, None, np.zeros(len(chosen), np.bool_))
-        (few,) = (chosen[:, m - 1] < 0).nonzero()
-        if not len(few):
-            return found
-        if all_lists:
-            return found.replace(few, scan(self.rows, probes[few], m + MARGIN, live))
-        return found.replace(few, self._choose(tuned, probes[few], m, live, all_lists=True))
-
-    def _propose(
-        self,
-        tuned: TunedCodes,
-        probes: NDArray[np.float32],
-        m: int,
-        live: Marks | None,
-        *,
-        all_lists: bool,
-    ) -> NDArray[np.int64]:
-        """Return as many candidates (p, c) for each probe (p, d) as its recall needs, c >= m; -1 at
-        the end of a row that has fewer. m is the number of neighbours wanted.
-        """
+        # As many candidates for each probe as its recall needs.
         codes, tuning = tuned.codes, tuned.tuning
         scale = max(1.0, (m + MARGIN) / tuning.m)
         count = math.ceil(tuning.candidates * scale)
         nprobe = codes.nlist if all_lists else min(codes.nlist, math.ceil(tuning.nprobe * scale))
         if live is None:
-            return codes.search(probes, count, nprobe)
+            proposed = codes.search(probes, count, nprobe)  # (p, c)
+        else:
+            proposed = self._propose_among(codes, probes, m, count, nprobe, live)
+        chosen = choose_best(self.rows, proposed, probes, m)
+        found = Candidates(chosen, None, np.zeros(len(chosen), np.bool_))
+        has_few = chosen[:, m - 1] < 0
+        if not np.count_nonzero(has_few):
+            return found
+        few = np.flatnonzero(has_few)
+        if all_lists:
+            return found.replaced_for(few, scan(self.rows, probes[few], m + MARGIN, live))
+        return found.replaced_for(few, self._choose(tuned, probes[few], m, live, all_lists=True))
+
+    def _propose_among(
+        self,
+        codes: Codes,
+        probes: NDArray[np.float32],
+        m: int,
+        count: int,
+        nprobe: int,
+        live: Marks,
+    ) -> NDArray[np.int64]:
+        """Return candidates (p, c) among the selected positions for each probe (p, d), c >= m; -1
+        at the end of a row that has fewer. Where all are selected, `count` of them in `nprobe`
+        lists would do.
+        """
         wider = WIDER_IF_MOST if live.count >= MOST * self.size else WIDER
         lists = min(codes.nlist, math.ceil(wider * nprobe))
         around = self._find_around(codes, probes, math.ceil(wider * count), lists)  # (p, c)

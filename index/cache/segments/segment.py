@@ -9,8 +9,7 @@ nothing that it left out has a similarity above its probe's floor. The compariso
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,7 @@ from index.truth.vectors import HALF, HALF_ROUNDING, STORED
 SPARE = 2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
+class Candidates(NamedTuple):
     """Positions (p, c) int64 in a segment for each of p probes; -1 stands at the end of a row that
     has fewer than c.
 
@@ -39,7 +37,7 @@ class Candidates:
     floors: NDArray[np.float64] | None
     exact: NDArray[np.bool_]
 
-    def replace(self, probes: NDArray[np.int64], others: Candidates) -> Candidates:
+    def replaced_for(self, probes: NDArray[np.int64], others: Candidates) -> Candidates:
         """Return these candidates with those of some probes (q,) replaced by others."""
         positions = pad(self.positions, others.positions.shape[1])
         positions[probes] = pad(others.positions, positions.shape[1])
@@ -154,10 +152,10 @@ def choose_best(
         return proposed
     positions, similarities = rows.find_best_at(proposed, probes, keep)
     slack = 2 * rounding_slack(probes.shape[1], rows.form)
-    gaps = similarities[:, m - 1] - similarities[:, -1]
-    if gaps.min() > slack:
+    is_tied = similarities[:, m - 1] - similarities[:, -1] <= slack
+    if not np.count_nonzero(is_tied):  # a third of the time of `any`
         return positions
-    tied = np.flatnonzero((gaps <= slack) & (positions[:, m - 1] >= 0))
+    tied = np.flatnonzero(is_tied & (positions[:, m - 1] >= 0))
     if not len(tied):
         return positions
     positions = pad(positions, proposed.shape[1])

@@ -47,6 +47,8 @@ class Codes:
 
     def __init__(self, index: faiss.IndexIVFPQFastScan) -> None:
         self._index = index
+        # What FAISS knows too, but not as quickly.
+        self.size, self.nlist = int(index.ntotal), int(index.nlist)
         self._reaches: dict[int, faiss.SearchParametersIVF] = {}
 
     @classmethod
@@ -111,6 +113,7 @@ class Codes:
         """Return codes with the same training and without any position."""
         copy = self.copy()
         copy._index.reset()
+        copy.size = 0
         return copy
 
     def add(self, chunks: Iterable[NDArray[np.float32]], threads: int) -> None:
@@ -118,15 +121,8 @@ class Codes:
         faiss.omp_set_num_threads(threads)
         for rows in chunks:
             self._index.add(np.ascontiguousarray(rows, np.float32))
+        self.size = int(self._index.ntotal)
         self.__dict__.pop("_quick", None)  # its number of positions has changed
-
-    @property
-    def size(self) -> int:
-        return int(self._index.ntotal)
-
-    @property
-    def nlist(self) -> int:
-        return int(self._index.nlist)
 
     @property
     def code_bytes(self) -> int:

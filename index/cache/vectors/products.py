@@ -39,7 +39,7 @@ def find_best(
     `live` has a bit for each row, the lowest first: whether it is compared.
     """
     use_threads_for(len(probes))
-    best = _new_best(len(probes), k)
+    best = np.empty((len(probes), k), np.int64), np.empty((len(probes), k), np.float32)
     selector = None if live is None else faiss.IDSelectorBitmap(len(live), faiss.swig_ptr(live))
     faiss.knn_inner_product(
         faiss.swig_ptr(probes),
@@ -66,7 +66,7 @@ def find_best_at(
     -1 stands at the end of a probe's positions if it has fewer than c.
     """
     use_threads_for(len(probes))
-    best = _new_best(len(probes), k)
+    best = np.empty((len(probes), k), np.int64), np.empty((len(probes), k), np.float32)
     faiss.knn_inner_products_by_idx(  # type: ignore[attr-defined]  # missing in its stubs
         faiss.swig_ptr(probes),
         faiss.swig_ptr(rows),
@@ -86,10 +86,6 @@ def find_best_at(
 def pack(live: Marks | None, start: int, stop: int) -> NDArray[np.uint8] | None:
     """Return the bits of the positions from start, a multiple of 8, to stop."""
     return None if live is None else live.packed[start // 8 : -(-stop // 8)]
-
-
-def _new_best(probes: int, k: int) -> Best:
-    return np.empty((probes, k), np.int64), np.empty((probes, k), np.float32)
 
 
 def _mark_missing(best: Best) -> Best:

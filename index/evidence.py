@@ -159,15 +159,16 @@ class Assessment:
     """What was found out about a probe, and the verdict.
 
     `nearest_known_fake` is the entry that the verdict rests on: the same file, else the first that
-    supports the verdict, else the first lead, else the most similar one. `leads` are the limits
-    from which on an entry is a lead. `false_match_rate`, `hit_rate`,
-    `likelihood_ratio` and `attribution` are None without a calibration, and if the picture's
-    quality has an issue: they would be figures of noise that look like any others. An attribution
-    is not stated beside `not_similar` either. `classifier` is None without a calibration.
+    supports the verdict, else the first lead, else the most similar one. `policy` is what was
+    judged by. `false_match_rate`, `hit_rate`, `likelihood_ratio` and `attribution` are None without
+    a calibration, and if the picture's quality has an issue: they would be figures of noise that
+    look like any others. An attribution is not stated beside `not_similar` either. `classifier` is
+    None without a calibration.
     """
 
     neighbourhood: Neighbourhood
     calibration: ProbeCalibration | None
+    policy: Policy
     quality: Quality
     evidence: Evidence
     verdict: Verdict
@@ -179,7 +180,6 @@ class Assessment:
     attribution: Attributed | None
     classifier: ClassifierFigures | None
     reencodings: tuple[ReEncodingOutcome, ...]
-    leads: LeadLimits
 
 
 def assess(
@@ -209,6 +209,7 @@ def assess(
     return Assessment(
         neighbourhood=neighbourhood,
         calibration=calibration,
+        policy=policy,
         quality=quality,
         evidence=evidence,
         verdict=verdict,
@@ -227,7 +228,6 @@ def assess(
             )
             for reencoding, each in zip(reencodings, seen, strict=True)
         ),
-        leads=policy.leads,
     )
 
 

@@ -71,6 +71,8 @@ def join_candidates(
     The order is total: as the search has it for identical entries and near duplicates, then
     verified copies by falling number of inliers, then leads, then all others.
     """
+    if not (compared or found.candidates or any(each.copy for each in found.neighbours)):
+        return found
     listed = [_add_evidence(each, compared) for each in found.neighbours]
     ids = {each.entry.id for each in listed}
     others = [

@@ -63,15 +63,17 @@ def list_candidates(found: Sequence[Neighbour]) -> list[Neighbour]:
 def run_geometry(
     stored: StoredFeatures,
     find_probe: Callable[[], LocalFeatures | None] | None,
-    candidates: Sequence[Neighbour],
+    found: Sequence[Neighbour],
 ) -> GeometryRun:
-    """Verify candidates by local features. `find_probe` makes those of the probe, which is asked
-    for where a candidate can be compared; None if the probe came without its image.
+    """Verify the candidates among what was found by local features. `find_probe` makes those of the
+    probe, which is asked for where a candidate can be compared; None if the probe came without its
+    image.
     """
     if not can_extract():
         return _skip(StageOutcome.NOT_INSTALLED, HOW_TO_INSTALL)
     if find_probe is None:
         return _skip(StageOutcome.NO_IMAGE)
+    candidates = list_candidates(found)
     if not candidates:
         return _skip(StageOutcome.NO_CANDIDATES)
     started = perf_counter()

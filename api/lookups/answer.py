@@ -40,57 +40,44 @@ from index.cache.searching.questions import Neighbour, SearchResult
 from index.calibration.verbal import VerbalScale
 from index.evidence import Assessment
 from index.jsontext import CanonicalText
-from index.truth.computations import Computation
 from index.truth.lookups import NOT_EVIDENCE, new_lookup_id, seal_answer
-from index.verdict import ClassifierOutcome, Policy
+from index.verdict import ClassifierOutcome
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assessed:
     """Everything that an answer is written from.
 
-    `listed` answers the query. `policy` is what was judged by. `left_out` are re-encodings that
-    could not be used, None if none were asked for; `reencoded_part` is the size of what was
-    re-encoded, None for the whole picture. `uncalibrated_corpora` are why no calibration
-    applies, or only a provisional one; `has_known_reals` says whether there are images to measure
-    one with. `caution` is the warning about the model. `computed` is what computed the embeddings
-    of the corpora, None among them where nobody recorded it. `copies` says which stages looked for
-    copies, and `describe_ms` and `verify_ms` how long two of them took.
+    `listed` answers the query. `left_out` are re-encodings that could not be used, None if none
+    were asked for; `reencoded_part` is the size of what was re-encoded, None for the whole picture.
+    `uncalibrated_corpora` are why no calibration applies, or only a provisional one;
+    `has_known_reals` says whether there are images to measure one with. `caution` is the warning
+    about the model. `copies` says which stages looked for copies.
     """
 
     probe: Probe
     query: LookupQuery
     listed: SearchResult
     assessment: Assessment
-    policy: Policy
+    copies: CopiesAnswer | None = None
     left_out: tuple[LeftOutAnswer, ...] | None = None
     reencoded_part: tuple[int, int] | None = None
     uncalibrated_corpora: tuple[str, ...] = ()
     has_known_reals: bool = True
     caution: str | None = None
-    computed: tuple[Computation | None, ...] = ()
-    copies: CopiesAnswer | None = None
-    describe_ms: float | None = None
-    verify_ms: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenAnswer:
-    """An answer, and its text as it is stored."""
-
-    answer: LookupAnswer
-    text: CanonicalText
 
 
 def write_answer(
     assessed: Assessed, scale: VerbalScale, method: MethodAnswer, timings: Timings
-) -> WrittenAnswer:
-    """The answer under a new id, with the digest of its evidence."""
+) -> tuple[LookupAnswer, CanonicalText]:
+    """Return the answer under a new id, with the digest of its evidence, and its text as it is
+    stored.
+    """
     probe, assessment, left_out = assessed.probe, assessed.assessment, assessed.left_out
     quality = QualityAnswer.of(
         assessment.quality, pdq_quality=probe.pdq_quality, luminance_std=probe.luminance_std
     )
-    classifier = _write_classifier(assessed, quality)
+    classifier = _write_classifier(assessment, quality)
     similarity = _write_similarity(assessed, quality, scale)
     stability = None
     if left_out is not None:
@@ -116,7 +103,7 @@ def write_answer(
         timings=timings,
     )
     digest, text = seal_answer(answer.model_dump(mode="json"))
-    return WrittenAnswer(answer.model_copy(update={"evidence_sha256": digest}), text)
+    return answer.model_copy(update={"evidence_sha256": digest}), text
 
 
 def dump_evidence(answer: LookupAnswer) -> dict[str, Any]:
@@ -124,8 +111,7 @@ def dump_evidence(answer: LookupAnswer) -> dict[str, Any]:
     return answer.model_dump(mode="json", exclude=NOT_EVIDENCE)
 
 
-def _write_classifier(assessed: Assessed, quality: QualityAnswer) -> ClassifierAnswer | None:
-    assessment = assessed.assessment
+def _write_classifier(assessment: Assessment, quality: QualityAnswer) -> ClassifierAnswer | None:
     verdict, logit = assessment.verdict.classifier, assessment.evidence.logit
     if verdict is None or logit is None:
         return None
@@ -190,7 +176,7 @@ def _count_logit_digits(assessment: Assessment) -> int:
 
 def _count_digits(assessed: Assessed) -> int:
     """Return the decimals that show each similarity on its side of the threshold."""
-    assessment, threshold = assessed.assessment, assessed.policy.threshold
+    assessment, threshold = assessed.assessment, assessed.assessment.policy.threshold
     found = [*assessed.listed.neighbours, assessment.nearest_known_fake]
     found.append(assessment.neighbourhood.nearest_real)
     similarities = (each.cosine_similarity for each in found if each is not None)
@@ -209,7 +195,7 @@ def _count_digits(assessed: Assessed) -> int:
 def _write_similarity(
     assessed: Assessed, quality: QualityAnswer, scale: VerbalScale
 ) -> SimilarityAnswer:
-    probe, assessment, policy = assessed.probe, assessed.assessment, assessed.policy
+    probe, assessment, policy = assessed.probe, assessed.assessment, assessed.assessment.policy
     verdict, digits = assessment.verdict.similarity, _count_digits(assessed)
     condition = None if probe.condition is None else probe.condition.value
     used = CalibrationUsed.of(assessment.calibration, condition)
@@ -270,4 +256,5 @@ def _write_neighbour(
     probe = assessed.probe
     width, height = probe.answer.width, probe.answer.height
     size = None if width is None or height is None else (width, height)
-    return NeighbourAnswer.of(rank, found, probe.perceptual_hash, assessed.policy, size)
+    policy = assessed.assessment.policy
+    return NeighbourAnswer.of(rank, found, probe.perceptual_hash, policy, size)

@@ -76,27 +76,18 @@ class RatesThatApply:
         return replace(found, false_match_probability=None if rate is None else rate.high)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CopiesFound:
-    """What a look-up found, with copies and leads among the neighbours, from when on an entry is a
-    lead, and what the answer says of copies.
-    """
-
-    found: Found
-    leads: LeadLimits
-    answer: CopiesAnswer
-
-
 def join_copies(
     probe: Probe,
     found: Found,
     proposed: Proposed,
     geometry: GeometryRun,
     rates: RatesThatApply,
+    leads: LeadLimits,
     k: int,
-) -> CopiesFound:
-    """Rate what the stages found, and let copies and leads join the neighbours."""
-    leads = rates.choose_limits(proposed.descriptor)
+) -> tuple[Found, CopiesAnswer]:
+    """Rate what the stages found, and let copies and leads join the neighbours. Return what the
+    look-up found then, and what its answer says of copies.
+    """
     evidence = rates.rate(geometry.evidence)
     near, joined = found.list_found(), found.join(evidence, leads, k)
     answer = CopiesAnswer.of(
@@ -110,7 +101,7 @@ def join_copies(
         list_views(probe, near),
         list_compared(near, evidence, leads),
     )
-    return CopiesFound(joined, leads, answer)
+    return joined, answer
 
 
 def report_descriptor(report: StageReport, found: Found, limits: LeadLimits) -> StageReport:

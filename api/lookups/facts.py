@@ -1,5 +1,5 @@
-"""What SQL says of a look-up beside its neighbours: the calibration that applies, and what computed
-the embeddings.
+"""What SQL says of a look-up beside its neighbours: the calibration that applies, what follows from
+it for every probe of the kind, and what computed the embeddings.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from api.lookups.copies import RatesThatApply, find_rates
 from api.lookups.questions import Found, restricts_only_corpora
 from api.lookups.request import LookupQuery
 from embedder.pictures.delivery import Condition
@@ -16,6 +17,7 @@ from index.calibration.for_probe import ProbeCalibration
 from index.calibration.ratios import MIN_SOURCES
 from index.calibration.reading import get_named_corpora
 from index.calibration.standing import Applied, Calibrations, Standing
+from index.policy import Choices, LogitCalibration, choose_policy
 from index.truth.changes import Head
 from index.truth.computations import Computation, find_computations
 from index.truth.corpora import CorpusKind
@@ -23,6 +25,7 @@ from index.truth.coverage import has_embedded
 from index.truth.databases.database import Database
 from index.truth.remembered import Remembered
 from index.truth.spaces import Space
+from index.verdict import Policy
 
 
 class OpenedProduct(Protocol):
@@ -48,28 +51,36 @@ class Facts:
     `calibration` is the one that applies, None if none does. `uncalibrated` are the corpora that
     the newest calibration does not cover, if none applies or only a provisional one.
     `has_known_reals`: there are enough known-real images for a calibration with verdicts; it is
-    only looked at where corpora are uncalibrated. `of_logit` is the calibration of the logit,
-    `computed` is what computed the embeddings of the corpora.
+    only looked at where corpora are uncalibrated. `of_logit` is the calibration of the logit, and
+    `logits` what it says of the probe's delivery. `rates` are those of the copy stages. `policy` is
+    what probes are judged by. `computed` is what computed the embeddings of the corpora.
     """
 
     calibration: ProbeCalibration | None
     uncalibrated: tuple[str, ...]
     has_known_reals: bool
     of_logit: Applied | None
+    logits: LogitCalibration | None
+    rates: RatesThatApply
+    policy: Policy
     computed: tuple[Computation | None, ...]
 
 
 def read_facts(
     product: OpenedProduct,
+    choices: Choices,
     head: Head,
     query: LookupQuery,
     condition: Condition | None,
     found: Found,
+    descriptor: str | None,
 ) -> Facts:
     """Return the facts of a search for a probe delivered in the way `condition`.
 
-    `query` names its false-match rate. `head` is that of the change log when it was searched: what
-    was read at the same head is remembered. So a commit that changes a fact moves the head.
+    `query` names its false-match rate, `descriptor` is the fingerprint of the copy descriptor that
+    ran; None without one. `choices` are those of the opened product. `head` is that of the change
+    log when it was searched: what was read at the same head is remembered. So a commit that changes
+    a fact moves the head.
     """
     names = query.filter.corpora
     key = (
@@ -79,11 +90,12 @@ def read_facts(
         condition,
         found.searched_fakes,
         found.listed.generation,
+        descriptor,
     )
 
     def read() -> Facts:
         with product.database.read() as conn:
-            return _read_facts(conn, product, head, query, condition, found)
+            return _read_facts(conn, product, choices, head, query, condition, found, descriptor)
 
     return product.remembered.get(head, key, read)
 
@@ -91,10 +103,12 @@ def read_facts(
 def _read_facts(
     conn: Connection,
     product: OpenedProduct,
+    choices: Choices,
     head: Head,
     query: LookupQuery,
     condition: Condition | None,
     found: Found,
+    descriptor: str | None,
 ) -> Facts:
     space, names, remembered = product.space, query.filter.corpora, product.remembered
     standing = remembered.get(head, Standing, lambda: Standing.read(conn, space))
@@ -104,11 +118,17 @@ def _read_facts(
     has_known_reals = not uncalibrated or remembered.get(
         head, _has_known_reals, lambda: _has_known_reals(conn, space)
     )
+    of_logit = _find_calibration_of_logit(conn, product.calibrations, standing, calibration)
+    logits = None if of_logit is None else LogitCalibration.of(of_logit, condition)
+    rates = find_rates(calibration, found.searched_fakes)
     return Facts(
         calibration,
         uncalibrated,
         has_known_reals,
-        _find_calibration_of_logit(conn, product.calibrations, standing, calibration),
+        of_logit,
+        logits,
+        rates,
+        choose_policy(calibration, logits, choices, rates.choose_limits(descriptor)),
         find_computations(conn, space, found.listed.generation, names),
     )
 

@@ -9,10 +9,10 @@ from time import perf_counter
 
 from api.copies.kept import find_kept_picture
 from api.copies.probe_features import ProbeFeatures
-from api.copies.running import GeometryRun, list_candidates, run_geometry
+from api.copies.running import GeometryRun, run_geometry
 from api.errors import InvalidRequest
 from api.lineup import Lineup
-from api.lookups.answer import Assessed, WrittenAnswer, write_answer
+from api.lookups.answer import Assessed, write_answer
 from api.lookups.answers.json import LookupAnswer
 from api.lookups.answers.method_json import (
     MethodAnswer,
@@ -22,7 +22,7 @@ from api.lookups.answers.method_json import (
 )
 from api.lookups.answers.precision import describe_computed
 from api.lookups.answers.robustness_json import LeftOutAnswer
-from api.lookups.copies import Proposed, find_rates, join_copies, propose
+from api.lookups.copies import Proposed, join_copies, propose
 from api.lookups.facts import Facts, read_facts
 from api.lookups.limits import Limits
 from api.lookups.probe import (
@@ -37,7 +37,8 @@ from api.release import get_version
 from embedder.decoding.picture import Picture, PictureOrder
 from embedder.pictures.reencodings import ReEncoding, ReEncodings
 from index.evidence import ReEncodedProbe, assess
-from index.policy import LogitCalibration, choose_policy, choose_reencoding_limits
+from index.policy import choose_reencoding_limits
+from index.truth.changes import Head
 from index.truth.lookups import NewLookup
 from index.verdict import RULES
 
@@ -137,10 +138,7 @@ def answer_all(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[Answe
     answered = list[AnsweredLookup]()
     for each in begun:
         found = each.questions.read([*islice(remaining, len(each.questions.asked))])
-        facts = read_facts(lineup, head, each.query, each.probe.condition, found)
-        assessed = _assess(limits, each, found, _compare(lineup, each, found), facts)
-        written = _write(lineup, limits, each, assessed)
-        answered.append(AnsweredLookup(written.answer, _make_row(written, assessed)))
+        answered.append(_answer(lineup, limits, head, each, found))
     return answered
 
 
@@ -193,33 +191,57 @@ def _begin(lineup: Lineup, prepared: PreparedLookup, false_match_rate: float) ->
     return _Begun(probe, query, proposed, questions, prepared.started, search_started)
 
 
-def _compare(lineup: Lineup, begun: _Begun, found: Found) -> GeometryRun:
-    """Verify candidates by local features."""
-    features = begun.probe.features
-    return run_geometry(
-        lineup.stored_features,
-        None if features is None else features.find,
-        list_candidates(found.list_found()),
+def _answer(
+    lineup: Lineup, limits: Limits, head: Head, begun: _Begun, found: Found
+) -> AnsweredLookup:
+    """Assess what was found for a probe, and write its answer."""
+    probe, query, proposed = begun.probe, begun.query, begun.proposed
+    facts = read_facts(
+        lineup, limits.choices, head, query, probe.condition, found, proposed.descriptor
     )
+    geometry = run_geometry(
+        lineup.stored_features,
+        None if probe.features is None else probe.features.find,
+        found.list_found(),
+    )
+    assessed = _assess(limits, begun, found, geometry, facts)
+    answer, text = write_answer(
+        assessed, limits.scale, _method(lineup, assessed, facts), _time(begun, geometry)
+    )
+    calibration = facts.calibration
+    row = NewLookup(
+        assessed.listed.generation,
+        request=query.model_dump(
+            mode="json", include={"k", "filter", "exact", "stability", "false_match_rate"}
+        ),
+        answer=text,
+        id=answer.id,
+        created_at=answer.created_at,
+        probe_sha256=answer.probe.sha256,
+        probe_vector=probe.vector,
+        calibration_id=None if calibration is None else calibration.applied.id,
+    )
+    return AnsweredLookup(answer, row)
 
 
 def _assess(
     limits: Limits, begun: _Begun, found: Found, geometry: GeometryRun, facts: Facts
 ) -> Assessed:
-    """Assess what was found for a probe."""
-    probe, query, calibration = begun.probe, begun.query, facts.calibration
-    of_logit, reencodings = facts.of_logit, probe.reencodings
-    logits = None if of_logit is None else LogitCalibration.of(of_logit, probe.condition)
-    rates = find_rates(calibration, found.searched_fakes)
-    copies = join_copies(probe, found, begun.proposed, geometry, rates, query.k)
-    policy = choose_policy(calibration, logits, limits.choices, copies.leads)
+    probe, query, policy = begun.probe, begun.query, facts.policy
+    joined, copies = join_copies(
+        probe, found, begun.proposed, geometry, facts.rates, policy.leads, query.k
+    )
     of_reencodings = choose_reencoding_limits(
-        of_logit, calibration, policy, limits.choices, [each.condition for each in begun.usable]
+        facts.of_logit,
+        facts.calibration,
+        policy,
+        limits.choices,
+        [each.condition for each in begun.usable],
     )
     assessment = assess(
         probe.facts(limits.model_side),
-        copies.found.neighbourhood,
-        calibration,
+        joined.neighbourhood,
+        facts.calibration,
         policy,
         [
             ReEncodedProbe.of(each.name, logit, nearest, own.threshold, own.classifier)
@@ -227,54 +249,34 @@ def _assess(
                 begun.usable, probe.reencoded, found.reencodings, of_reencodings, strict=True
             )
         ],
-        logits,
+        facts.logits,
     )
+    reencodings = probe.reencodings
     return Assessed(
         probe,
         query,
-        copies.found.listed,
+        joined.listed,
         assessment,
-        policy,
+        copies,
         left_out=None if reencodings is None else list_left_out(reencodings),
         reencoded_part=None if reencodings is None else reencodings.part,
         uncalibrated_corpora=facts.uncalibrated,
         has_known_reals=facts.has_known_reals,
         caution=limits.caution,
-        computed=facts.computed,
-        copies=copies.answer,
-        describe_ms=begun.proposed.took_ms,
-        verify_ms=geometry.took_ms,
     )
 
 
-def _write(lineup: Lineup, limits: Limits, begun: _Begun, assessed: Assessed) -> WrittenAnswer:
-    of_copies = (assessed.describe_ms or 0.0) + (assessed.verify_ms or 0.0)
-    now = perf_counter()
-    timings = Timings(
+def _time(begun: _Begun, geometry: GeometryRun) -> Timings:
+    """Return how long each step took until now."""
+    describe_ms, verify_ms, now = begun.proposed.took_ms, geometry.took_ms, perf_counter()
+    of_copies = (describe_ms or 0.0) + (verify_ms or 0.0)
+    return Timings(
         decode_ms=begun.probe.decode_ms,
         embed_ms=begun.probe.embed_ms,
-        describe_ms=assessed.describe_ms,
+        describe_ms=describe_ms,
         search_ms=round(milliseconds(begun.search_started, now) - of_copies, 3),
-        verify_ms=assessed.verify_ms,
+        verify_ms=verify_ms,
         total_ms=milliseconds(begun.started, now),
-    )
-    method = _method(lineup, assessed, begun.query.k)
-    return write_answer(assessed, limits.scale, method, timings)
-
-
-def _make_row(written: WrittenAnswer, assessed: Assessed) -> NewLookup:
-    answer, calibration = written.answer, assessed.assessment.calibration
-    return NewLookup(
-        assessed.listed.generation,
-        request=assessed.query.model_dump(
-            mode="json", include={"k", "filter", "exact", "stability", "false_match_rate"}
-        ),
-        answer=written.text,
-        id=answer.id,
-        created_at=answer.created_at,
-        probe_sha256=answer.probe.sha256,
-        probe_vector=assessed.probe.vector,
-        calibration_id=None if calibration is None else calibration.applied.id,
     )
 
 
@@ -283,7 +285,7 @@ def list_left_out(reencodings: ReEncodings) -> tuple[LeftOutAnswer, ...]:
     return tuple(LeftOutAnswer(name=each.name, reason=each.reason) for each in reencodings.refused)
 
 
-def _method(lineup: Lineup, assessed: Assessed, k: int) -> MethodAnswer:
+def _method(lineup: Lineup, assessed: Assessed, facts: Facts) -> MethodAnswer:
     """What is needed to repeat a look-up."""
     found = assessed.listed
     return MethodAnswer(
@@ -297,13 +299,13 @@ def _method(lineup: Lineup, assessed: Assessed, k: int) -> MethodAnswer:
         precision_check=PrecisionCheckAnswer.of(lineup.computation.check),
         computed=describe_computed(
             assessed.probe.computation,
-            assessed.computed,
+            facts.computed,
             assessed.assessment.evidence.nearest_fake,
         ),
         generation=found.generation,
         index_digest=found.digest,
         exact=found.exact,
-        k=k,
+        k=assessed.query.k,
         recall=RecallAnswer.of(found.tuning),
         pending_changes=found.pending_changes,
     )

@@ -121,7 +121,8 @@ class _Again:
                 "rules": RULES,
             }
         )
-        return write_answer(assessed, self.limits.scale, method, self.then.timings).answer
+        answer, _ = write_answer(assessed, self.limits.scale, method, self.then.timings)
+        return answer
 
     def _assess(self, probe: Probe) -> Assessed:
         then, limits = self.then, self.limits
@@ -158,12 +159,11 @@ class _Again:
             query,
             found.listed,
             assessment,
-            policy,
+            copies,
             left_out=None if then.stability is None else tuple(then.stability.left_out),
             reencoded_part=None if then.stability is None else then.stability.part,
             uncalibrated_corpora=tuple(then.similarity.uncalibrated_corpora),
             caution=then.caution,
-            copies=copies,
         )
 
     def _find_applied(self) -> Applied | None:

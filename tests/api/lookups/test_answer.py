@@ -91,8 +91,9 @@ def write(
     assessment = assess(facts, Neighbourhood(fakes, reals), model, policy, reencodings, logits)
     listed = found(*fakes, searched=50)
     query = LookupQuery(false_match_rate=0.01)
-    assessed = Assessed(probe, query, listed, assessment, policy, **more)
-    return write_answer(assessed, ENFSI_2015, method, timings).answer
+    assessed = Assessed(probe, query, listed, assessment, **more)
+    answer, _ = write_answer(assessed, ENFSI_2015, method, timings)
+    return answer
 
 
 def test_both_opinions_stand_side_by_side_with_their_limits() -> None:

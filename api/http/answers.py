@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import InvalidRequest
@@ -42,6 +42,8 @@ SAFE_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_ENCODED = [(name.lower().encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
+_NAMES = frozenset(name for name, _ in _ENCODED)
 log = logging.getLogger(__name__)
 
 
@@ -66,9 +68,9 @@ class SafeAnswers:
             nonlocal is_started, is_replaced
             if message["type"] == "http.response.start":
                 is_started = True
-                headers = MutableHeaders(scope=message)
-                headers.update(SAFE_HEADERS)
-                if message["status"] >= 400 and not _is_json(headers):
+                own = [each for each in message["headers"] if each[0] not in _NAMES]
+                message["headers"] = [*own, *_ENCODED]
+                if message["status"] >= 400 and not _is_json(headers := Headers(scope=message)):
                     is_replaced = True
                     await describe_status(message["status"], headers)(scope, receive, send)
                     return
@@ -87,6 +89,6 @@ class SafeAnswers:
                 await build_response(err)(scope, receive, send_safely)
 
 
-def _is_json(headers: MutableHeaders) -> bool:
+def _is_json(headers: Headers) -> bool:
     """Whether an answer is JSON; the framework's own errors are plain text."""
     return headers.get("content-type", "").partition(";")[0].endswith(("/json", "+json"))

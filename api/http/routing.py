@@ -1,12 +1,15 @@
 """How every route reads a request: one place, so that new routes cannot forget it.
 
 A route refuses query parameters that it does not have, and parts of a form likewise; reads JSON
-strictly and forms in threads; and runs in the lane of its kind.
+strictly and forms in threads; and runs in the lane of its kind. An endpoint that takes nothing but
+the request reads it itself, and is called without FastAPI's search for parameters: that takes a
+look-up as long as its search.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from inspect import iscoroutinefunction, signature
 from typing import Any, TypeVar
 
 import anyio.to_thread
@@ -98,6 +101,8 @@ class Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what handles a request of this route."""
         handle = super().get_route_handler()
+        if _takes_only_request(self.endpoint, self.dependant):
+            handle = self.endpoint
         known = frozenset(_list_query(self.dependant))
         fields = frozenset(str(each.alias) for each in self.dependant.body_params)
 
@@ -120,6 +125,13 @@ def read_media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def _takes_only_request(endpoint: Callable[..., Any], dependant: Dependant) -> bool:
+    """Whether FastAPI has nothing to find for an endpoint, and calls it in the event loop."""
+    names = [*signature(endpoint).parameters]
+    is_alone = names == [dependant.request_param_name] and not dependant.dependencies
+    return is_alone and iscoroutinefunction(endpoint)
+
+
 def _list_query(dependant: Dependant) -> list[str]:
     """Return the names of the query parameters of a route and of what it depends on."""
     names = [str(each.alias) for each in dependant.query_params]
@@ -128,7 +140,8 @@ def _list_query(dependant: Dependant) -> list[str]:
 
 def _check_query(request: Request, known: frozenset[str]) -> None:
     """Raise `InvalidRequest` for a query parameter that the route does not have, or has once."""
-    names = [name for name, _ in request.query_params.multi_items()]
+    sent = request.query_params.multi_items() if request.scope["query_string"] else []
+    names = [name for name, _ in sent]
     wrong = [
         {"field": f"query.{name[:50]}", "detail": detail}
         for detail, found in (
@@ -139,7 +152,7 @@ def _check_query(request: Request, known: frozenset[str]) -> None:
     ]
     if wrong:
         raise InvalidRequest("the query has parameters that mean nothing here", wrong)
-    for _, value in request.query_params.multi_items():
+    for _, value in sent:
         check_text(value)
     for value in request.path_params.values():
         check_text(str(value))

@@ -13,7 +13,7 @@ from api.fields import Answer
 from api.http.lanes import Kind, Lanes
 from api.http.problems import ProblemAnswer, describe_problem
 from api.http.routes.bodies import describe_body, read_model
-from api.http.routes.dependencies import Opened
+from api.http.routes.dependencies import hold_now
 from api.http.routing import lane, make_router, read_media_type
 from api.lineup import Lineup
 from api.lookups.answers.json import LookupAnswer
@@ -50,7 +50,7 @@ class BatchAnswer(Answer):
     summary="Look up many probes",
 )
 @lane(Kind.NONE)
-async def create_lookups(request: Request, lineup: Opened) -> Response:
+async def create_lookups(request: Request) -> Response:
     """Looks up several probes with one query, in less time than one by one.
 
     Each probe is an embedding, the `sha256` of an image that was ingested, or hashes, as in
@@ -64,8 +64,9 @@ async def create_lookups(request: Request, lineup: Opened) -> Response:
         raise UnsupportedBody(read_media_type(request), ("application/json",))
     batch = await read_model(request, LookupBatch)
     lanes: Lanes = request.app.state.lanes
-    async with lanes[Kind.BATCHES].turn():
-        return await run_in_threadpool(_answer, lineup, batch)
+    with hold_now(request) as lineup:
+        async with lanes[Kind.BATCHES].turn():
+            return await run_in_threadpool(_answer, lineup, batch)
 
 
 def _answer(lineup: Lineup, batch: LookupBatch) -> Response:

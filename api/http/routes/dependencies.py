@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -17,10 +18,17 @@ async def get_current(request: Request) -> CurrentLineup:
     return current
 
 
+def hold_now(request: Request) -> AbstractContextManager[Lineup]:
+    """Return what holds the `Lineup` of the active model for a block of an endpoint that takes
+    nothing but the request.
+    """
+    current: CurrentLineup = request.app.state.current
+    return current.held()
+
+
 async def hold_lineup(request: Request) -> AsyncIterator[Lineup]:
     """Hold the `Lineup` of the active model until the answer is sent."""
-    current: CurrentLineup = request.app.state.current
-    with current.held() as lineup:
+    with hold_now(request) as lineup:
         yield lineup
 
 

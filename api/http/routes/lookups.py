@@ -15,7 +15,7 @@ from api.http.forms import open_form
 from api.http.gathering import Gathering
 from api.http.lanes import Kind, Lanes
 from api.http.routes.bodies import describe_body, parse_json, read_model
-from api.http.routes.dependencies import Opened
+from api.http.routes.dependencies import Opened, hold_now
 from api.http.routing import lane, make_router, read_media_type
 from api.lineup import Lineup
 from api.lookups.answers.json import LookupAnswer
@@ -55,7 +55,7 @@ _IMAGE_FORM = {
     summary="Look up an image",
 )
 @lane(Kind.NONE)
-async def create_lookup(request: Request, lineup: Opened) -> Response:
+async def create_lookup(request: Request) -> Response:
     """Compares one image with the corpora, and asks the classifier about it.
 
     Send the image file as multipart/form-data, or JSON with an `embedding`, with the `sha256` of an
@@ -67,16 +67,23 @@ async def create_lookup(request: Request, lineup: Opened) -> Response:
     that it can be read and recomputed later; a server that is read-only stores nothing, and says so
     in `stored`.
     """
-    wanted = await _read_body(request, lineup)
     lanes: Lanes = request.app.state.lanes
-    async with lanes[Kind.IMAGES].turn():
-        if not isinstance(wanted, LookupRequest):
-            return await run_in_threadpool(_answer, wanted)
-        kind = find_kind(lineup, wanted)
-        if kind is None:
-            return await run_in_threadpool(_answer, partial(look_up_request, lineup, wanted))
-        gathered: GatheredLookups = request.app.state.gathered_lookups
-        return await gathered.ask(kind, (lineup, wanted))
+    with hold_now(request) as lineup:
+        wanted = await _read_body(request, lineup)
+        async with lanes[Kind.IMAGES].turn():
+            return await _answer_in_turn(request, lineup, wanted)
+
+
+async def _answer_in_turn(
+    request: Request, lineup: Lineup, wanted: LookupRequest | Callable[[], LookupAnswer]
+) -> Response:
+    if not isinstance(wanted, LookupRequest):
+        return await run_in_threadpool(_answer, wanted)
+    kind = find_kind(lineup, wanted)
+    if kind is None:
+        return await run_in_threadpool(_answer, partial(look_up_request, lineup, wanted))
+    gathered: GatheredLookups = request.app.state.gathered_lookups
+    return await gathered.ask(kind, (lineup, wanted))
 
 
 def gather_lookups() -> GatheredLookups:

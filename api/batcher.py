@@ -1,10 +1,11 @@
 """Requests that run at the same time use the model within bounds, and do not change each other.
 
 `Admission` counts the requests in work and refuses the next one at once when all places are taken.
-`Batcher` runs forwards of one shape (`Embedder.embed_each`), so that an image has the same
-embedding and the same logit to the last bit whatever else is being looked up. Where that shape has
-room for several images, those that wait when the model becomes free share a forward. It never
-waits for more: a single request is embedded immediately.
+`Batcher` embeds single images by forwards of one shape (`Embedder.embed_each`), so that an image
+has the same embedding and the same logit to the last bit whatever else is being looked up. Where
+that shape has room for several images, those that wait when the model becomes free share a forward.
+It never waits for more: a single request is embedded immediately. Several images of one request
+have a forward of their own, whose shape depends on that request alone.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ from api.errors import Overloaded
 
 if TYPE_CHECKING:
     from embedder.network.embed import Embedder
+    from embedder.network.results import Embeddings
 
 Pixels = NDArray[np.uint8]
 VectorAndLogit = tuple[NDArray[np.float32], float]
@@ -71,15 +74,15 @@ class Admission:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    pixels: Pixels  # (h, w, 3)
-    answer: Future[VectorAndLogit]
+    pictures: Sequence[Pixels]  # (h, w, 3)
+    answer: Future[list[VectorAndLogit]]
 
 
 class Batcher:
     """One thread that runs the forwards; `embed` may be called from any number of threads.
 
-    At most `queue_size` images wait. `embed` raises `Overloaded` at once when there is no place, or
-    after `close`.
+    At most `queue_size` requests wait. `embed` raises `Overloaded` at once when there is no place,
+    or after `close`.
     """
 
     def __init__(self, embedder: Embedder, queue_size: int) -> None:
@@ -97,28 +100,17 @@ class Batcher:
 
         Raises `Overloaded`, and the forward's own errors.
         """
-        return self._put(pixels).result()
+        (embedded,) = self.embed_all([pixels])
+        return embedded
 
     def embed_all(self, pictures: Sequence[Pixels]) -> list[VectorAndLogit]:
-        """Embed several images ``(h, w, 3)`` of one request. Raises like `embed`.
+        """Embed the images ``(h, w, 3)`` of one request. Raises like `embed`.
 
-        The first image must find a place; the others wait for places that their own leave.
+        Equal requests have equal results to the last bit.
         """
-        answers: list[Future[VectorAndLogit]] = []
-        for pixels in pictures:
-            while True:
-                try:
-                    answers.append(self._put(pixels))
-                    break
-                except Overloaded:
-                    waiting = [answer for answer in answers if not answer.done()]
-                    if not waiting:
-                        raise
-                    waiting[0].exception()
-        return [answer.result() for answer in answers]
-
-    def _put(self, pixels: Pixels) -> Future[VectorAndLogit]:
-        waiting = _Waiting(pixels, Future())
+        if not pictures:
+            return []
+        waiting = _Waiting(pictures, Future())
         with self._opening:
             if not self._open:
                 raise Overloaded(self.queue_size, 1)
@@ -126,7 +118,7 @@ class Batcher:
                 self._waiting.put_nowait(waiting)
             except queue.Full:
                 raise Overloaded(self.queue_size, 1) from None
-        return waiting.answer
+        return waiting.answer.result()
 
     def close(self) -> None:
         """Finish what is waiting, then stop."""
@@ -156,8 +148,17 @@ class Batcher:
         return batch, False
 
     def _forward(self, batch: list[_Waiting]) -> None:
+        """Embed single images together, and each request of several by itself."""
+        singles = [waiting for waiting in batch if len(waiting.pictures) == 1]
+        if singles:
+            self._answer(singles, self._embedder.embed_each)
+        for waiting in batch:
+            if len(waiting.pictures) > 1:
+                self._answer([waiting], self._embedder.embed_pixels)
+
+    def _answer(self, batch: list[_Waiting], embed: Callable[[Pixels], Embeddings]) -> None:
         try:
-            embeddings = self._embedder.embed_each(np.stack([waiting.pixels for waiting in batch]))
+            embeddings = embed(np.stack([each for waiting in batch for each in waiting.pictures]))
         except (
             Exception
         ) as err:  # a boundary: each waiting request gets the reason, and the thread lives on
@@ -165,7 +166,6 @@ class Batcher:
                 waiting.answer.set_exception(err)
             return
         self.forwards += 1
-        for waiting, vector, logit in zip(
-            batch, embeddings.vectors, embeddings.logits, strict=True
-        ):
-            waiting.answer.set_result((vector, float(logit)))
+        embedded = zip(embeddings.vectors, map(float, embeddings.logits), strict=True)
+        for waiting in batch:
+            waiting.answer.set_result([*islice(embedded, len(waiting.pictures))])

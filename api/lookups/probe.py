@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -13,20 +11,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from api.batcher import Pixels, VectorAndLogit
+from api.batcher import VectorAndLogit
 from api.copies.probe_features import ProbeFeatures
-from api.decoding import make_picture_now
 from api.errors import InvalidRequest
 from api.images import hash_of, view_hashes_of
 from api.lookups.answers.json import ProbeAnswer
+from api.lookups.making import Forward, Making
 from api.lookups.request import SentProbe
 from embedder.copies.inputs import DescriptorInput
-from embedder.decoding.declared import count_declared_pixels
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
-from embedder.errors import ImageError, ImageTooSmall
 from embedder.pictures.delivery import Condition
 from embedder.pictures.legibility import PictureQuality, is_flat
-from embedder.pictures.reencodings import REENCODING_GROUPS, ReEncodings, join_reencodings
+from embedder.pictures.reencodings import ReEncodings
 from index.copies import AS_SEEN, ViewHash
 from index.errors import UnknownImage
 from index.evidence import ProbeFacts
@@ -35,10 +31,6 @@ from index.truth.databases.database import Database
 from index.truth.images import StoredEmbedding, find_embedding
 from index.truth.perceptual import PerceptualHash
 from index.truth.spaces import Space
-
-# A picture of so many pixels is decoded in a third of the time of a forward (JPEG, one slow core,
-# 2026-12-01).
-_DECODED_TWICE_PIXELS = 2**19
 
 
 class Model(Protocol):
@@ -53,14 +45,6 @@ class Model(Protocol):
 
 # Returns what is kept of the picture of an ingested image, by its sha256.
 FindPicture = Callable[[str], tuple[Picture, ProbeFeatures] | None]
-
-
-class Forward(Protocol):
-    """What runs the model. `api.batcher.Batcher` is one."""
-
-    def embed(self, pixels: Pixels) -> VectorAndLogit: ...
-
-    def embed_all(self, pictures: list[Pixels]) -> list[VectorAndLogit]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,30 +125,31 @@ def embed_probe(
     sha256 = hashlib.sha256(data).hexdigest()
     with database.read() as connection:
         stored = find_embedding(connection, space, sha256)
-    order = replace(
-        model.picture_order,
-        condition=True,
-        pixels=stored is None,
-        perceptual_hash=stored is None,
-        luminance=stored is None,
-        view_hashes=True,
+    reading = model.picture_order
+    features = ProbeFeatures(model.decoders, data, reading.limits)
+    making = Making(
+        model.decoders,
+        data,
+        reading,
+        is_known=stored is not None,
+        stability=stability,
         descriptor=descriptor,
     )
-    making = _Making.begin(model, data, order, stability=stability)
-    if features_are_likely:
-        making.features.begin()
     try:
-        picture, embedded, reencoded, embed_ms = making.finish(forward)
+        making.begin()
+        if features_are_likely:
+            features.begin()
+        made = making.finish(forward)
     except BaseException:
         making.cancel()
-        making.features.cancel()
+        features.cancel()
         raise
-    features = making.features
+    picture, embed_ms = made.picture, round(made.embed_ms, 3)
     decode_ms = round(milliseconds(started, perf_counter()) - embed_ms, 3)
     if stored is not None:
         known = _of_stored(stored, sha256, picture, features, decode_ms=decode_ms)
-        return replace(known, reencoded=reencoded)
-    vector, logit = (None, None) if embedded is None else embedded
+        return replace(known, reencoded=made.reencoded)
+    vector, logit = (None, None) if made.embedding is None else made.embedding
     hashed = hash_of(picture)
     return Probe(
         ProbeAnswer(
@@ -186,108 +171,10 @@ def embed_probe(
         view_hashes_of(picture),
         picture,
         features,
-        reencoded=reencoded,
+        reencoded=made.reencoded,
         decode_ms=decode_ms,
         embed_ms=embed_ms,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Making:
-    """What is being made of a probe in bytes, in several orders that run at the same time.
-
-    `seen` has what the model reads. `compared` has the rest, None where `seen` has that too.
-    `reencodings` are one order for each group.
-    """
-
-    model: Model
-    data: bytes
-    order: PictureOrder
-    features: ProbeFeatures
-    seen: Future[Picture]
-    compared: Future[Picture] | None
-    reencodings: Sequence[Future[Picture]]
-
-    @classmethod
-    def begin(cls, model: Model, data: bytes, order: PictureOrder, *, stability: bool) -> _Making:
-        """Order everything."""
-
-        def submit(order: PictureOrder) -> Future[Picture]:
-            return model.decoders.submit(data, order, urgent=True)
-
-        compared = None
-        if order.pixels and _is_decoded_quickly(data):
-            rest = replace(order, preprocessing=None, pixels=False, luminance=False)
-            seen = replace(order, perceptual_hash=False, view_hashes=False, descriptor=None)
-            first, compared = submit(seen), submit(replace(rest, condition=False))
-        else:
-            first = submit(order)
-        again = replace(model.picture_order, pixels=False, condition=True)
-        groups = REENCODING_GROUPS if stability else ()
-        return cls(
-            model,
-            data,
-            order,
-            ProbeFeatures(model.decoders, data, order.limits),
-            first,
-            compared,
-            [submit(replace(again, reencodings=names)) for names in groups],
-        )
-
-    def finish(
-        self, forward: Forward
-    ) -> tuple[Picture, VectorAndLogit | None, tuple[VectorAndLogit, ...], float]:
-        """Wait for what was ordered, and embed what has come meanwhile.
-
-        Returns the picture, its embedding, those of its usable re-encodings, and the milliseconds
-        that forwards took. Raises `ImageError`, `Overloaded`.
-        """
-        try:
-            picture = self.seen.result()
-        except ImageTooSmall:
-            self.cancel()
-            unread = replace(self.order, preprocessing=None, pixels=False, luminance=False)
-            return make_picture_now(self.model.decoders, self.data, unread), None, (), 0.0
-        began = perf_counter()
-        embedded = None if picture.pixels is None else forward.embed(picture.pixels)
-        embed_ms = milliseconds(began, perf_counter())
-        if self.compared is not None:
-            rest = self.compared.result()
-            picture = replace(
-                picture,
-                perceptual_hash=rest.perceptual_hash,
-                view_hashes=rest.view_hashes,
-                descriptor_pixels=rest.descriptor_pixels,
-            )
-        groups = list[ReEncodings]()
-        vectors = dict[str, VectorAndLogit]()
-        for each in self.reencodings:
-            made = each.result().reencodings
-            assert made is not None
-            groups.append(made)
-            began = perf_counter()
-            found = forward.embed_all([one.pixels for one in made.usable])
-            embed_ms += milliseconds(began, perf_counter())
-            vectors |= zip((one.name for one in made.usable), found, strict=True)
-        if not groups:
-            return picture, embedded, (), embed_ms
-        joined = join_reencodings(groups)
-        reencoded = tuple(vectors[each.name] for each in joined.usable)
-        return replace(picture, reencodings=joined), embedded, reencoded, embed_ms
-
-    def cancel(self) -> None:
-        """Let nobody make what has not begun, except local features."""
-        for each in (self.seen, self.compared, *self.reencodings):
-            if each is not None:
-                each.cancel()
-
-
-def _is_decoded_quickly(data: bytes) -> bool:
-    """Whether decoding twice takes less time than waiting for the forward."""
-    try:
-        return (count_declared_pixels(data) or math.inf) <= _DECODED_TWICE_PIXELS
-    except ImageError:
-        return False
 
 
 def take_probe(

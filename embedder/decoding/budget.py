@@ -68,18 +68,18 @@ class Need:
         return self.expected < self.most
 
 
-def estimate_need(data: bytes, order: PictureOrder) -> Need:
-    """Estimate what a file takes while it is decoded. Never raises.
+def estimate_need(data: bytes, *orders: PictureOrder) -> Need:
+    """Estimate what a file takes while pictures of it are made, one after the other. Never raises.
 
     A file that declares more pixels than the limit is refused by its decoder before it decodes a
     pixel. So it needs as little as one that is no image.
     """
-    most_pixels = order.limits.max_image_pixels
+    most_pixels = orders[0].limits.max_image_pixels
     file_bytes = 3 * len(data)  # the block, the worker's copy, and what a decoder keeps of it
     most_per_pixel = max(_REENCODED_BYTES, *_BYTES_PER_PIXEL.values())
     highest = most_per_pixel * most_pixels + _BASE_BYTES + file_bytes
     nothing = Need(_BASE_BYTES + file_bytes, highest)
-    if not order.needs_decoding:
+    if not any(each.needs_decoding for each in orders):
         return nothing
     try:
         image_format, declared = sniff(data), count_declared_pixels(data)
@@ -89,16 +89,16 @@ def estimate_need(data: bytes, order: PictureOrder) -> Need:
         return nothing
     if declared is None:
         return Need(highest, highest)
-    per_pixel = _per_pixel(data, image_format)
-    if order.deliveries or order.delivery is not Condition.AS_IS:
-        per_pixel = max(per_pixel, _REENCODED_BYTES)
-    expected = per_pixel * declared
-    if order.reencodings:
-        part = min(declared, MAX_REENCODED_PIXELS)
-        expected = max(expected, _RGB_BYTES * (declared - part) + _REENCODED_BYTES * part)
-    if order.local_features is not None:
-        compared = min(declared, WORKING_PIXELS**2)
-        expected = max(expected, _RGB_BYTES * declared + _FEATURE_BYTES * compared)
+    expected = _per_pixel(data, image_format) * declared
+    for order in orders:
+        if order.deliveries or order.delivery is not Condition.AS_IS:
+            expected = max(expected, _REENCODED_BYTES * declared)
+        if order.reencodings:
+            part = min(declared, MAX_REENCODED_PIXELS)
+            expected = max(expected, _RGB_BYTES * (declared - part) + _REENCODED_BYTES * part)
+        if order.local_features is not None:
+            compared = min(declared, WORKING_PIXELS**2)
+            expected = max(expected, _RGB_BYTES * declared + _FEATURE_BYTES * compared)
     return Need(min(expected + _BASE_BYTES + file_bytes, highest), highest)
 
 

@@ -1,15 +1,17 @@
-"""Everything that is made of bytes from outside, by one pure function: `make_picture`.
+"""Everything that is made of bytes from outside, by one pure function: `make_pictures`.
 
-A caller writes a `PictureOrder` and receives a `Picture`. Both hold plain values, bytes and arrays
-only, so the function can run in any process. No PIL image leaves this room. `Decoders` runs the
-function: `threads` in this process, `processes` in confined ones.
+A caller writes one or more orders for a file and receives a `Picture` for each. Orders and pictures
+hold plain values, bytes and arrays only, so the function can run in any process. No PIL image
+leaves this room. `Decoders` runs the function: `threads` in this process, `processes` in confined
+ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -176,12 +178,19 @@ class Picture:
 
 
 class Decoders(Protocol):
-    """Runs `make_picture` for bytes from outside. Thread-safe; one serves look-ups and ingests."""
+    """Runs `make_pictures` for bytes from outside. Thread-safe; one serves look-ups and ingests."""
 
     def submit(self, data: bytes, order: PictureOrder, *, urgent: bool = False) -> Future[Picture]:
-        """Make a picture of `data`; the future raises leaves of ImageError.
+        """Make a picture of `data`; see `submit_all`."""
+        ...
 
-        It can be cancelled while it waits. An urgent one comes before all that are not: somebody
+    def submit_all(
+        self, data: bytes, orders: Sequence[PictureOrder], *, urgent: bool = False
+    ) -> list[Future[Picture]]:
+        """Make a picture of `data` for each order, one after the other; `data` is decoded once.
+
+        A future is done as soon as its picture is there, and raises leaves of ImageError. It can
+        be cancelled while the file waits. An urgent file comes before all that are not: somebody
         waits for it. Raises RuntimeError after `close`.
         """
         ...
@@ -208,15 +217,67 @@ def make_picture(data: bytes, order: PictureOrder) -> Picture:
 
     Raises a leaf of ImageError and nothing else.
     """
+    (made,) = make_pictures(data, [order])
+    if isinstance(made, ImageError):
+        raise made
+    return made
+
+
+def make_pictures(data: bytes, orders: Sequence[PictureOrder]) -> Iterator[Picture | ImageError]:
+    """Yield what each order makes of the file in `data`, or why that cannot be made.
+
+    The orders have their limits in common. The file is decoded once. Thread-safe; the same on each
+    call.
+    """
+    file = _File(data, orders[0].limits)
+    for order in orders:
+        try:
+            yield _make(file, order)
+        except ImageError as err:
+            yield err
+
+
+class _File:
+    """A file, and what is read of it once for all orders."""
+
+    def __init__(self, data: bytes, limits: ImageLimits) -> None:
+        self.data = data
+        self._limits = limits
+        self._decoded: DecodedImage | ImageError | None = None
+
+    @property
+    def decoded(self) -> DecodedImage:
+        """The picture. Raises ImageError."""
+        if self._decoded is None:
+            try:
+                self._decoded = decode(self.data, self._limits)
+            except ImageError as err:
+                self._decoded = err
+        if isinstance(self._decoded, ImageError):
+            raise self._decoded
+        return self._decoded
+
+    @cached_property
+    def metadata(self) -> FileMetadata:
+        """What the file says about its origin."""
+        return read_file_metadata(self.data)
+
+    @cached_property
+    def condition(self) -> Condition:
+        """How the file seems to have been delivered. Raises ImageError."""
+        return condition_of(delivery_of(self.data, self.decoded, self.metadata))
+
+
+def _make(file: _File, order: PictureOrder) -> Picture:
+    """Raises ImageError."""
     if not order.needs_decoding:
-        return _add_statements(Picture(sniff(data).value), read_file_metadata(data))
-    decoded = decode(data, order.limits)
-    metadata = read_file_metadata(data) if order.file_metadata or order.condition else {}
-    condition = _find_condition(data, decoded, metadata) if order.condition else None
+        return _add_statements(Picture(sniff(file.data).value), file.metadata)
+    decoded = file.decoded
     shown = _deliver(decoded, order)
     pixels = None
     if order.preprocessing is not None and order.pixels:
         pixels = preprocess(shown.image, order.preprocessing)
+    condition = file.condition if order.condition else None
     views = make_view_hashes(shown.image) if order.view_hashes else ()
     picture = Picture(
         format=decoded.format,
@@ -240,15 +301,11 @@ def make_picture(data: bytes, order: PictureOrder) -> Picture:
         if order.descriptor is None
         else make_descriptor_pixels(shown.image, order.descriptor),
     )
-    return _add_statements(picture, metadata) if order.file_metadata else picture
+    return _add_statements(picture, file.metadata) if order.file_metadata else picture
 
 
 def _add_statements(picture: Picture, metadata: FileMetadata) -> Picture:
     return replace(picture, file_metadata=metadata, file_generator=find_generator(metadata))
-
-
-def _find_condition(data: bytes, decoded: DecodedImage, metadata: FileMetadata) -> Condition:
-    return condition_of(delivery_of(data, decoded, metadata))
 
 
 def _deliver(decoded: DecodedImage, order: PictureOrder) -> DecodedImage:

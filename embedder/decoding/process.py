@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -27,7 +27,7 @@ from embedder.decoding.confinement import (
     judge_confinement,
 )
 from embedder.decoding.picture import Picture, PictureOrder
-from embedder.decoding.protocol import LENGTH, MAX_MESSAGE_BYTES, pack_order
+from embedder.decoding.protocol import LENGTH, MAX_MESSAGE_BYTES, pack_orders
 from embedder.decoding.replies import (
     DecoderFailure,
     InvalidReplyError,
@@ -85,7 +85,7 @@ class MemoryExceededError(Exception):
 class WorkerOptions:
     """What all workers of a pool have in common.
 
-    `decoder` names a function with the signature of `make_picture`. `max_bytes` is the most that
+    `decoder` names a function with the signature of `make_pictures`. `max_bytes` is the most that
     one picture may take, `max_block_bytes` the most that a file or the parts of an answer have.
     """
 
@@ -106,6 +106,7 @@ class DecodingProcess:
         self._block = block
         self._options = options
         self._limit = 0
+        self._received = bytearray()
         self._base_bytes: int | None = None
         self.confinement = UNKNOWN
         self.pictures = 0
@@ -159,23 +160,41 @@ class DecodingProcess:
         self.confinement = judge_confinement(closed, layers)
         self._base_bytes = self.read_resident_bytes()
 
-    def make_picture(self, data: bytes, order: PictureOrder, max_bytes: int) -> Picture:
-        """Make a picture that may take `max_bytes`.
+    def make_pictures(
+        self, data: bytes, orders: Sequence[PictureOrder], max_bytes: int
+    ) -> Iterator[Picture | ImageError]:
+        """Yield what each order makes of a file, all of which may take `max_bytes`. Take all of it.
 
-        Raises ImageError, MemoryExceededError and, once the worker has ended, WorkerEndedError or
+        Raises MemoryExceededError and, once the worker has ended, WorkerEndedError or
         DecodingTimedOut.
         """
         self._limit_memory(max_bytes)
         deadline = time.monotonic() + self._options.timeout_seconds
+        at = 0
         try:
             self._require_silence()
             self._write(data)
             number = secrets.randbits(53)
-            self._send(pack_order(order, len(data), number), deadline)
-            message = unpack(self._receive(deadline))
-            if message.get("number") != number:
-                raise InvalidReplyError("an answer to another request")  # noqa: TRY301 -- as below
-            reply = read_reply(message, self._block, order)
+            self._send(pack_orders(orders, len(data), number), deadline)
+            for left, order in zip(reversed(range(len(orders))), orders, strict=True):
+                message = unpack(self._receive(deadline))
+                if message.get("number") != number:
+                    raise InvalidReplyError("an answer to another request")  # noqa: TRY301 -- as below
+                reply = read_reply(message, self._block, order, at)
+                at += sum(message.get("parts", ()))
+                is_last = not left or isinstance(reply, OutOfMemory | DecoderFailure)
+                if is_last:
+                    self._require_silence()
+                    self.pictures += 1
+                    self._shrink_block(len(data))
+                match reply:
+                    case OutOfMemory():
+                        raise MemoryExceededError
+                    case DecoderFailure(detail):
+                        self.end()
+                        raise WorkerEndedError(detail)
+                    case _:
+                        yield reply
         except TimeoutError:
             self.end()
             raise DecodingTimedOut(self._options.timeout_seconds) from None
@@ -184,18 +203,6 @@ class DecodingProcess:
             raise WorkerEndedError(f"it gave an invalid answer ({err})") from err
         except OSError as err:
             raise self._explain_end() from err
-        self.pictures += 1
-        self._shrink_block(len(data))
-        match reply:
-            case Picture():
-                return reply
-            case OutOfMemory():
-                raise MemoryExceededError
-            case DecoderFailure(detail):
-                self.end()
-                raise WorkerEndedError(detail)
-            case ImageError():
-                raise reply
 
     def has_grown(self, most: int) -> bool:
         """Whether it holds `most` bytes more than when it started. False where that is unknown."""
@@ -255,28 +262,29 @@ class DecodingProcess:
                 _wait_for(descriptor, select.POLLOUT, deadline)
 
     def _receive(self, deadline: float) -> bytes:
-        """Return the body of one message. Raises TimeoutError, OSError, InvalidReplyError."""
-        received = bytearray()
-        wanted = LENGTH.size
-        while len(received) < wanted:
+        """Return the body of the next message. Raises TimeoutError, OSError, InvalidReplyError."""
+        (length,) = LENGTH.unpack(self._take(LENGTH.size, deadline))
+        if length > MAX_MESSAGE_BYTES:
+            raise InvalidReplyError(f"a message of {length:,} bytes")
+        return self._take(length, deadline)
+
+    def _take(self, size: int, deadline: float) -> bytes:
+        """Return the next bytes of the replies; keep what came behind them."""
+        while len(self._received) < size:
             _wait_for(self._replies, select.POLLIN, deadline)
             piece = os.read(self._replies, 2**16)
             if not piece:
                 raise BrokenPipeError("the worker closed its end")
-            received += piece
-            if wanted == LENGTH.size and len(received) >= LENGTH.size:
-                length: int = LENGTH.unpack_from(received)[0]
-                if length > MAX_MESSAGE_BYTES:
-                    raise InvalidReplyError(f"a message of {length:,} bytes")
-                wanted += length
-        if len(received) > wanted:
-            raise InvalidReplyError("more than one answer")
-        return bytes(received[LENGTH.size :])
+            self._received += piece
+        taken = bytes(self._received[:size])
+        del self._received[:size]
+        return taken
 
     def _require_silence(self) -> None:
         """Raise InvalidReplyError where an answer is there that nobody asked for."""
         with contextlib.suppress(TimeoutError):
-            _wait_for(self._replies, select.POLLIN, time.monotonic())
+            if not self._received:
+                _wait_for(self._replies, select.POLLIN, time.monotonic())
             raise InvalidReplyError("an answer that nobody asked for")
 
     def _limit_memory(self, max_bytes: int) -> None:

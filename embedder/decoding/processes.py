@@ -14,9 +14,10 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from embedder.decoding.budget import Need, choose_budget, estimate_need
 from embedder.decoding.confinement import LAYERS, UNKNOWN, Confinement, Layer
@@ -29,6 +30,7 @@ from embedder.decoding.process import (
     WorkerEndedError,
     WorkerOptions,
 )
+from embedder.decoding.wanted import Wanted
 from embedder.errors import (
     DecoderCrashed,
     DecodersUnavailable,
@@ -41,7 +43,7 @@ from embedder.pictures.limits import DEFAULT_LIMITS
 
 log = logging.getLogger(__name__)
 
-DECODER = "embedder.decoding.picture:make_picture"
+DECODER = "embedder.decoding.picture:make_pictures"
 DEFAULT_TIMEOUT_SECONDS = 60.0
 # A worker starts in 0.3 s, so that this costs 0.3 ms a picture; what a library leaks, and whoever
 # may have taken a worker over unseen, goes with it.
@@ -65,12 +67,9 @@ _FEWER_LAYERS: tuple[tuple[Layer, ...], ...] = (
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    data: bytes
-    order: PictureOrder
+    wanted: Wanted
     need: Need
     reserved: int  # bytes of the budget
-    future: Future[Picture] = field(default_factory=Future)
-    started: bool = False
     crashes: int = 0
 
 
@@ -161,12 +160,21 @@ class ProcessDecoders:
 
     def submit(self, data: bytes, order: PictureOrder, *, urgent: bool = False) -> Future[Picture]:
         """Make a picture in a worker; see `Decoders`."""
-        if len(data) > order.limits.max_image_bytes:
-            return _fail(ImageTooLarge("bytes", len(data), order.limits.max_image_bytes))
-        need = estimate_need(data, order)
+        (future,) = self.submit_all(data, (order,), urgent=urgent)
+        return future
+
+    def submit_all(
+        self, data: bytes, orders: Sequence[PictureOrder], *, urgent: bool = False
+    ) -> list[Future[Picture]]:
+        """Make the pictures of a file in a worker; see `Decoders`."""
+        wanted = Wanted(data, orders)
+        most_bytes = orders[0].limits.max_image_bytes
+        if len(data) > most_bytes:
+            return _fail(wanted, ImageTooLarge("bytes", len(data), most_bytes))
+        need = estimate_need(data, *orders)
         if need.is_declared and need.expected > self.budget_bytes:
-            return _fail(NeedsTooMuchMemory(self.budget_bytes, need.expected))
-        item = _Item(data, order, need, min(need.expected, self.budget_bytes))
+            return _fail(wanted, NeedsTooMuchMemory(self.budget_bytes, need.expected))
+        item = _Item(wanted, need, min(need.expected, self.budget_bytes))
         with self._changed:
             if self._closed:
                 raise RuntimeError("these decoders are closed")
@@ -175,10 +183,10 @@ class ProcessDecoders:
                 try:
                     self._start_thread()
                 except DecodersUnavailable as err:
-                    return _fail(err)
+                    return _fail(wanted, err)
             (self._urgent if urgent else self._waiting).append(item)
             self._changed.notify()
-        return item.future
+        return wanted.futures
 
     def close(self) -> None:
         """Cancel what waits, end the workers, and cancel what they were making."""
@@ -189,10 +197,10 @@ class ProcessDecoders:
                 worker.kill()
             self._changed.notify_all()
         for item in waiting:
-            if item.started:
-                item.future.set_exception(CancelledError())
+            if item.wanted.has_begun:
+                item.wanted.fail(CancelledError())
             else:
-                item.future.cancel()
+                item.wanted.cancel()
         with self._changed:
             self._changed.wait_for(
                 lambda: not self._threads and not self._workers, timeout=_CLOSE_SECONDS
@@ -228,8 +236,8 @@ class ProcessDecoders:
             waiting = [] if self._threads else self._take_all()
             self._changed.notify_all()
         for item in waiting:
-            if item.started or item.future.set_running_or_notify_cancel():
-                item.future.set_exception(failure)
+            item.wanted.begin()
+            item.wanted.fail(failure)
 
     def _take_all(self) -> list[_Item]:
         """Take everything that waits."""
@@ -264,27 +272,28 @@ class ProcessDecoders:
     def _find_next(self) -> _Item | None:
         """Take the next item that was not cancelled; None where there is no memory for it yet."""
         while queue := self._retried or self._urgent or self._waiting:
-            if queue[0].future.cancelled():
-                queue.popleft().future.set_running_or_notify_cancel()
-            elif queue[0].reserved > self._free_bytes:
+            if not queue[0].wanted.is_cancelled and queue[0].reserved > self._free_bytes:
                 return None
-            else:
-                item = queue.popleft()
-                if item.started or item.future.set_running_or_notify_cancel():
-                    item.started = True
-                    self._free_bytes -= item.reserved
-                    return item
+            item = queue.popleft()
+            if item.wanted.begin():
+                self._free_bytes -= item.reserved
+                return item
         return None
 
     def _serve(self, item: _Item, worker: DecodingProcess | None) -> DecodingProcess | None:
-        """Make one picture. Returns the worker for the next; None where it ended."""
+        """Make the pictures of a file. Returns the worker for the next; None where it ended."""
         try:
             if worker is None or (item.crashes and worker.pictures):
                 self._end(worker)
                 worker = None
                 worker = self._start_worker()
             is_fresh = not worker.pictures
-            picture = worker.make_picture(item.data, item.order, item.reserved)
+            orders = item.wanted.orders
+            made = worker.make_pictures(item.wanted.data, orders, item.reserved)
+            for left, each in zip(reversed(range(len(orders))), made, strict=True):
+                if not left:
+                    self._release(item)
+                item.wanted.deliver(each)
         except MemoryExceededError:
             self._reserve_more(item)
             return self._restart(worker)
@@ -303,8 +312,6 @@ class ProcessDecoders:
         except BaseException as err:  # a defect: whoever waits for the picture must hear of it
             self._finish(item, err)
             return self._restart(worker)
-        else:
-            self._finish(item, picture)
         return worker if worker is not None and self._is_good(worker) else self._restart(worker)
 
     def _reserve_more(self, item: _Item) -> None:
@@ -324,18 +331,19 @@ class ProcessDecoders:
                 self._retried.append(item)
             self._changed.notify_all()
         if is_closed:
-            item.future.set_exception(CancelledError())
+            item.wanted.fail(CancelledError())
 
-    def _finish(self, item: _Item, result: Picture | BaseException) -> None:
+    def _finish(self, item: _Item, err: BaseException) -> None:
+        """Say why no more pictures of a file are made."""
+        self._release(item)
+        err.__context__ = err.__cause__ = None  # its frames hold the file
+        item.wanted.fail(err.with_traceback(None))
+
+    def _release(self, item: _Item) -> None:
+        """Give back the memory that was reserved."""
         with self._changed:
             self._free_bytes += item.reserved
             self._changed.notify_all()
-        if isinstance(result, Picture):
-            item.future.set_result(result)
-        else:
-            # Its frames hold the file.
-            result.__context__ = result.__cause__ = None
-            item.future.set_exception(result.with_traceback(None))
 
     def _is_good(self, worker: DecodingProcess) -> bool:
         return worker.pictures < MAX_PICTURES and not worker.has_grown(_GROWN_BYTES)
@@ -420,10 +428,9 @@ class ProcessDecoders:
         self._reset()
 
 
-def _fail(err: EmbedderError) -> Future[Picture]:
-    future: Future[Picture] = Future()
-    future.set_exception(err)
-    return future
+def _fail(wanted: Wanted, err: EmbedderError) -> list[Future[Picture]]:
+    wanted.fail(err)
+    return wanted.futures
 
 
 _pools: weakref.WeakSet[ProcessDecoders] = weakref.WeakSet()

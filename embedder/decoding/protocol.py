@@ -1,9 +1,11 @@
 """What a worker and its parent say to each other.
 
-A message is its length (four bytes, big endian) and JSON. Bytes and pixels lie in a block of memory
-that both can read and write: first the file, then, over it, the parts of the answer, one behind the
-other. The block is a file without a name, and it is only read and written, never mapped: a worker
-that shortens it cannot hurt its parent. Nothing is pickled; `replies` reads what a worker answers.
+A message is its length (four bytes, big endian) and JSON. A request is the orders for one file, and
+each order has a reply of its own, sent as soon as its picture is made. Bytes and pixels lie in a
+block of memory that both can read and write: first the file, then, over it, the parts of the
+replies, one behind the other. The block is a file without a name, and it is only read and written,
+never mapped: a worker that shortens it cannot hurt its parent. Nothing is pickled; `replies` reads
+what a worker answers.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -52,27 +54,26 @@ def pack(message: Mapping[str, Any]) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-def pack_order(order: PictureOrder, size: int, number: int) -> bytes:
-    """Return the message that asks for a picture of the first `size` bytes in the block.
+def pack_orders(orders: Sequence[PictureOrder], size: int, number: int) -> bytes:
+    """Return the message that asks for pictures of the first `size` bytes in the block.
 
-    The reply repeats `number`, so that no reply is taken for that to another request.
+    The replies repeat `number`, so that no reply is taken for that to another request.
     """
-    body = b'{"size":%d,"number":%d,"order":%b}' % (size, number, _order_json(order))
+    body = b'{"size":%d,"number":%d,"orders":%b}' % (size, number, _orders_json(tuple(orders)))
     return LENGTH.pack(len(body)) + body
 
 
-def read_order(body: bytes) -> tuple[PictureOrder, int, int]:
-    """Read what `pack_order` wrote: order, size and number."""
-    start, _, rest = body.partition(b',"order":')
+def read_orders(body: bytes) -> tuple[Sequence[PictureOrder], int, int]:
+    """Read what `pack_orders` wrote: orders, size and number."""
+    start, _, rest = body.partition(b',"orders":')
     size, _, number = start.removeprefix(b'{"size":').partition(b',"number":')
-    return _parse_order(rest[:-1]), int(size), int(number)
+    return _parse_orders(rest[:-1]), int(size), int(number)
 
 
-def write_picture(picture: Picture, block: int) -> Mapping[str, Any]:
-    """Write the parts of a picture into the block, and return the message."""
+def write_picture(picture: Picture, block: int, at: int = 0) -> Mapping[str, Any]:
+    """Write the parts of a picture into the block, from byte `at` on, and return the message."""
     parts: list[memoryview] = []
     message = _describe(picture, parts)
-    at = 0
     for part in parts:
         view = part
         while view:
@@ -95,13 +96,13 @@ def make_sendable(text: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _order_json(order: PictureOrder) -> bytes:
-    return json.dumps(order.to_json(), separators=(",", ":")).encode()
+def _orders_json(orders: tuple[PictureOrder, ...]) -> bytes:
+    return json.dumps([each.to_json() for each in orders], separators=(",", ":")).encode()
 
 
 @lru_cache(maxsize=256)
-def _parse_order(body: bytes) -> PictureOrder:
-    return PictureOrder.from_json(json.loads(body))
+def _parse_orders(body: bytes) -> Sequence[PictureOrder]:
+    return tuple(PictureOrder.from_json(each) for each in json.loads(body))
 
 
 def _describe(picture: Picture, parts: list[memoryview]) -> dict[str, Any]:

@@ -71,8 +71,9 @@ def unpack(body: bytes) -> Mapping[str, Any]:
     return message
 
 
-def read_reply(message: Mapping[str, Any], block: int, order: PictureOrder) -> Reply:
-    """Check and copy a reply. `block` is the file descriptor of the shared block.
+def read_reply(message: Mapping[str, Any], block: int, order: PictureOrder, at: int = 0) -> Reply:
+    """Check and copy a reply. `block` is the file descriptor of the shared block, in which the
+    parts of this reply begin at byte `at`.
 
     Raises InvalidReplyError.
     """
@@ -85,7 +86,7 @@ def read_reply(message: Mapping[str, Any], block: int, order: PictureOrder) -> R
             case {"out_of_memory": True}:
                 return OutOfMemory()
             case {"picture": {} as picture, "parts": [*lengths]}:
-                return _read_picture(picture, _Parts(block, lengths, order), order)
+                return _read_picture(picture, _Parts(block, lengths, order, at), order)
     except (LookupError, TypeError, ValueError, OverflowError) as err:
         raise InvalidReplyError(f"{type(err).__name__}: {err}") from err
     raise InvalidReplyError("an unknown kind of reply")
@@ -103,8 +104,8 @@ class _Parts:
     block: int
     lengths: Sequence[Any]
     order: PictureOrder
+    at: int
     taken: int = 0
-    at: int = 0
     left: int = field(init=False)
 
     def __post_init__(self) -> None:

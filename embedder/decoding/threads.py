@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from embedder.decoding.confinement import UNCONFINED, Confinement
-from embedder.decoding.picture import Picture, PictureOrder, make_picture
+from embedder.decoding.picture import Picture, PictureOrder, make_pictures
+from embedder.decoding.wanted import Wanted
 from embedder.pictures.limits import ImageLimits
 from embedder.pictures.quiet import silence_decoders
 
@@ -62,8 +64,18 @@ class ThreadDecoders:
 
     def submit(self, data: bytes, order: PictureOrder, *, urgent: bool = False) -> Future[Picture]:
         """Make a picture in a thread; see `Decoders`."""
+        (future,) = self.submit_all(data, (order,), urgent=urgent)
+        return future
+
+    def submit_all(
+        self, data: bytes, orders: Sequence[PictureOrder], *, urgent: bool = False
+    ) -> list[Future[Picture]]:
+        """Make the pictures of a file in a thread; see `Decoders`."""
         pool = self._urgent_pool if urgent else self._pool
-        return pool.submit(make_picture, data, order)
+        wanted = Wanted(data, orders)
+        work = pool.submit(_make, wanted)
+        work.add_done_callback(lambda done: wanted.cancel() if done.cancelled() else None)
+        return wanted.futures
 
     def prepare(self) -> None:
         """Do nothing: a thread starts at once."""
@@ -74,3 +86,13 @@ class ThreadDecoders:
             pool.shutdown(wait=False, cancel_futures=True)
         for pool in (self._pool, self._urgent_pool):
             pool.shutdown(wait=True)
+
+
+def _make(wanted: Wanted) -> None:
+    if not wanted.begin():
+        return
+    try:
+        for made in make_pictures(wanted.data, wanted.orders):
+            wanted.deliver(made)
+    except BaseException as err:  # a defect: whoever waits for the pictures must hear of it
+        wanted.fail(err)

@@ -21,7 +21,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from embedder.decoding.protocol import (
     describe_error,
     make_sendable,
     pack,
-    read_order,
+    read_orders,
     write_picture,
 )
 from embedder.errors import ImageError
@@ -52,7 +52,7 @@ try:
 except ImportError:  # not a Unix
     resource = None  # type: ignore[assignment]
 
-Decoder = Callable[[bytes, PictureOrder], Picture]
+Decoder = Callable[[bytes, Sequence[PictureOrder]], Iterable[Picture | ImageError]]
 
 # What one hang may cost where no parent is left to end it: this many times the time-out.
 _ALARM_AFTER = 1.5
@@ -60,6 +60,8 @@ _ALARM_AFTER = 1.5
 _TRIM_FROM_BYTES = 8 * 2**20
 # Large enough for everything that looks at a picture to do its work (`screenshots`).
 _SAMPLE_SIDE = 160
+# The replies behind which those to further orders come.
+_REQUEST_GOES_ON = frozenset({"picture", "error"})
 # What numpy loads where it is first used.
 _LATE_MODULES = ("numpy.fft", "numpy.linalg", "numpy.ma")
 _SAMPLE_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP")
@@ -91,8 +93,7 @@ def main() -> None:
     os.dup2(1, 2)  # from here on, what native decoders print goes where standard output goes
     layers = _give_up_rights(arguments)
     with _reporting(arguments.replies, "unusable"):
-        for sample in samples:
-            decoder(sample, _SAMPLE_ORDER)
+        _try(decoder, samples)
     gc.freeze()
     _send(arguments.replies, pack({"closed": _find_closed(tries), "layers": layers}))
     _serve(decoder, arguments.replies, arguments.block, arguments.timeout)
@@ -145,9 +146,16 @@ def _prepare(decoder: Decoder) -> list[bytes]:
         with contextlib.suppress(ImportError):
             importlib.import_module(f"encodings.{codec}")
     samples = list(_make_samples())
-    for sample in samples:
-        decoder(sample, _SAMPLE_ORDER)
+    _try(decoder, samples)
     return samples
+
+
+def _try(decoder: Decoder, samples: Sequence[bytes]) -> None:
+    """Make a picture of each sample. Raises what the decoder raises."""
+    for sample in samples:
+        for made in decoder(sample, [_SAMPLE_ORDER]):
+            if isinstance(made, ImageError):
+                raise made
 
 
 def _make_samples() -> Iterator[bytes]:
@@ -253,40 +261,45 @@ def _exceed_memory() -> None:
 
 def _serve(decoder: Decoder, replies: int, block: int, timeout: float) -> None:
     give_back = _find_trim()
-    while True:
-        body = _receive()
-        if body is None:
-            return
+    while (body := _receive()) is not None:
         if hasattr(signal, "setitimer"):  # ends this process where its parent no longer can
             signal.setitimer(signal.ITIMER_REAL, timeout * _ALARM_AFTER)
-        order, size, number = read_order(body)
-        message, weight = _make_reply(decoder, order, size, block)
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        if weight >= _TRIM_FROM_BYTES:
-            give_back()
-        _send(replies, pack({**message, "number": number}))
+        orders, size, number = read_orders(body)
+        made = _make_replies(decoder, orders, size, block)
+        left = len(orders)
+        while left:
+            message, weight = next(made)
+            left = left - 1 if _REQUEST_GOES_ON.intersection(message) else 0
+            if not left:  # nothing is kept while the next file is waited for
+                made.close()
+                if hasattr(signal, "setitimer"):
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                if weight >= _TRIM_FROM_BYTES:
+                    give_back()
+            _send(replies, pack({**message, "number": number}))
 
 
-def _make_reply(
-    decoder: Decoder, order: PictureOrder, size: int, block: int
-) -> tuple[Mapping[str, Any], int]:
-    """Return the reply, and about how many bytes the picture took."""
-    data = os.pread(block, size, 0)
-    weight = size
+def _make_replies(
+    decoder: Decoder, orders: Sequence[PictureOrder], size: int, block: int
+) -> Generator[tuple[Mapping[str, Any], int]]:
+    """Yield a reply for each order, and about how many bytes the picture took. A reply that is
+    neither a picture nor an ImageError is the last one.
+    """
+    weight, at = size, 0
     try:
-        picture = decoder(data, order)
-        weight = max(size, 4 * picture.width * picture.height)
-        message = write_picture(picture, block)
-    except ImageError as err:
-        weight = _TRIM_FROM_BYTES
-        message = {"out_of_memory": True} if _lacked_memory(err) else describe_error(err)
+        for made in decoder(os.pread(block, size, 0), orders):
+            if isinstance(made, Picture):
+                weight = max(size, 4 * made.width * made.height)
+                message = write_picture(made, block, at)
+                at += sum(message["parts"])
+            else:
+                weight = _TRIM_FROM_BYTES
+                message = {"out_of_memory": True} if _lacked_memory(made) else describe_error(made)
+            yield message, weight
     except MemoryError:
-        weight = _TRIM_FROM_BYTES
-        message = {"out_of_memory": True}
+        yield {"out_of_memory": True}, _TRIM_FROM_BYTES
     except Exception as err:  # a decoder that does what it must not, or a defect
-        message = {"failure": make_sendable(f"{type(err).__name__}: {err}")}
-    return message, weight
+        yield {"failure": make_sendable(f"{type(err).__name__}: {err}")}, weight
 
 
 def _lacked_memory(err: ImageError) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from embedder.decoding.confinement import Confinement, ConfinementLevel
@@ -26,6 +26,11 @@ class PlantedDecoders:
         urgent: bool = False,  # noqa: ARG002 -- of the protocol
     ) -> Future[Picture]:
         return self._pool.submit(self._make, data, order)
+
+    def submit_all(
+        self, data: bytes, orders: Sequence[PictureOrder], *, urgent: bool = False
+    ) -> list[Future[Picture]]:
+        return [self.submit(data, each, urgent=urgent) for each in orders]
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

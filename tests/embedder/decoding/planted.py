@@ -17,13 +17,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embedder.decoding.picture import Picture, PictureOrder, make_picture
+from embedder.decoding.picture import Picture, PictureOrder, make_pictures
 from embedder.decoding.protocol import LENGTH, pack
-from embedder.errors import CorruptImage
+from embedder.errors import CorruptImage, ImageError
 
 PLANT = b"planted "
 
@@ -42,17 +42,21 @@ def attempt(words: str) -> None:
     raise CorruptImage("planted", "nothing happened")
 
 
-def decode(data: bytes, order: PictureOrder) -> Picture:
+def decode(data: bytes, orders: Sequence[PictureOrder]) -> Iterator[Picture | ImageError]:
     if data.startswith(PLANT):
         action, _, argument = data.removeprefix(PLANT).decode().partition(" ")
-        globals()[action](argument)
-    return make_picture(data, order)
+        try:
+            globals()[action](argument)
+        except ImageError as err:
+            yield from [err] * len(orders)
+            return
+    yield from make_pictures(data, orders)
 
 
-def never_start(data: bytes, order: PictureOrder) -> Picture:
+def never_start(data: bytes, orders: Sequence[PictureOrder]) -> Iterator[Picture | ImageError]:
     """Hold up the worker at its samples, before it is ready."""
     time.sleep(60)
-    return make_picture(data, order)
+    return make_pictures(data, orders)
 
 
 def _descriptor(name: str) -> int:
@@ -99,7 +103,7 @@ def crash_later(_: str) -> None:
     decode.__code__ = _leave_late.__code__
 
 
-def _leave_late(data: bytes, order: PictureOrder) -> Picture:
+def _leave_late(data: bytes, orders: Sequence[PictureOrder]) -> Iterator[Picture | ImageError]:
     os._exit(9)
 
 

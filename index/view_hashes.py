@@ -202,6 +202,11 @@ class ViewedHashes:
     def __len__(self) -> int:
         return len(self._sealed) + len(self._growing)
 
+    @property
+    def ids(self) -> Numbers:
+        """The ids (n,), in no order."""
+        return np.concatenate([self._sealed.ids, self._growing.ids])
+
     def add(self, ids: Numbers, bits: Bits) -> ViewedHashes:
         """Return the set with reliable hashes (m, 32) of ids (m,) that are not in it yet."""
         new, first = np.unique(ids, return_index=True)

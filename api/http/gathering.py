@@ -53,9 +53,12 @@ class Gathering(Generic[Asked, Given]):
             while waiting:
                 for _turn in range(TURNS):
                     await asyncio.sleep(0)
+                # A request that was cancelled no longer holds what its call would need.
+                waiting[:] = [each for each in waiting if not each[1].done()]
                 group = waiting[:MOST_TOGETHER]
                 del waiting[:MOST_TOGETHER]
-                await self._call(group)
+                if group:
+                    await self._call(group)
         finally:
             del self._waiting[kind]
 

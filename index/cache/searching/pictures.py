@@ -194,12 +194,12 @@ class PictureHashes:
         return self._amendments is not None and self._amendments != amendments
 
     def read_late(self, conn: Connection) -> None:
-        """Find the hashes that images got without a change in the log: their number says whether
-        there are any, then all are read. Searches do not wait for it.
+        """Find the hashes that images got without a change in the log: the sums of their ids say
+        whether there are any, then all are read. Searches do not wait for it.
         """
         head = read_head(conn)
         self.refresh(conn, head.last)
-        late = len(self._read.held) != _count_hashes(conn)
+        late = _sum_up(self._read.held.ids) != _read_sums(conn)
         rows = _read_hashes(conn) if late else NO_HASHES
         with self._lock:
             held = self._read.held.add(rows.ids, rows.bits)
@@ -226,9 +226,8 @@ class PictureHashes:
         if saved is None:
             return None
         later = _read_hashes(conn, after=int(saved.ids[-1]))
-        if len(saved) + len(later) != _count_hashes(conn):
-            return None
-        return ViewedHashes(saved).add(later.ids, later.bits), len(saved)
+        held = ViewedHashes(saved).add(later.ids, later.bits)
+        return (held, len(saved)) if _sum_up(held.ids) == _read_sums(conn) else None
 
     def _follow(self, conn: Connection, after: int) -> tuple[int, int]:
         """Add the images of the next changes, up to the first gap. Return the number of the last
@@ -288,10 +287,32 @@ def _read_hashes(conn: Connection, after: int = 0) -> HashRows:
     return HashRows.of(*(np.concatenate(each) for each in zip(*pages, strict=True)))
 
 
-def _count_hashes(conn: Connection) -> int:
-    """Return how many images have a reliable hash: 30 ms for a million on SQLite."""
-    query = select(func.count()).select_from(images).where(*_RELIABLE)
-    return int(conn.execute(query).scalar_one())
+class _Sums(NamedTuple):
+    """The number of images with a reliable hash, and a sum over their ids.
+
+    Whatever images replace others, one or many, the sum is another one by all odds: its terms are
+    products of two remainders, so that ids of equal sum have different ones. A term is below 2^26,
+    so the sum of as many images as fit on a disk is below 2^63.
+    """
+
+    count: int
+    of_ids: int
+
+
+_MODULI = 65_521, 1_021  # primes
+
+
+def _sum_up(ids: NDArray[np.int64]) -> _Sums:
+    first, second = _MODULI
+    return _Sums(len(ids), int(((ids % first) * (ids % second)).sum()))
+
+
+def _read_sums(conn: Connection) -> _Sums:
+    """Return the sums by the rows of images: 80 ms for a million on SQLite."""
+    first, second = _MODULI
+    terms = (images.c.id % first) * (images.c.id % second)
+    row = conn.execute(select(func.count(), func.sum(terms)).where(*_RELIABLE)).one()
+    return _Sums(row[0], int(row[1] or 0))
 
 
 def _columns(rows: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

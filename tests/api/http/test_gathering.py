@@ -85,6 +85,12 @@ def test_a_request_that_is_cancelled_leaves_the_others_their_answers(work: Work)
     _, one, cancelled, last = run(work, [1, 2, 3], lambda tasks: tasks[2].cancel())
     assert (one, last) == (2, 6)
     assert isinstance(cancelled, asyncio.CancelledError)
+    assert work.calls == [[0], [1, 3]]  # what it held, such as the product, may be closed
+
+
+def test_requests_that_are_all_cancelled_make_no_call(work: Work) -> None:
+    run(work, [1, 2], lambda tasks: [each.cancel() for each in tasks[1:]])
+    assert work.calls == [[0]]
 
 
 def test_requests_of_a_slow_kind_hold_up_none_of_another(work: Work) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from index import failpoints
 from index.backups.backup import back_up
@@ -40,6 +40,7 @@ from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
 from index.truth.perceptual import MAX_HAMMING_DISTANCE, PerceptualHash
 from index.truth.provenance import Provenance
+from index.truth.schema import images
 from index.view_hashes import HashRows, Views
 
 CONFIG = IndexConfig(flat_limit=1000)
@@ -215,6 +216,30 @@ def test_a_hash_that_an_image_lost_is_found_by_no_later_process(full: Shelf) -> 
     assert process.find() == full.count_bits()
     assert process.settle() == 1
     assert full.open().find() == full.count_bits()
+
+
+@pytest.mark.parametrize(
+    "dialect", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
+)
+@pytest.mark.parametrize(("lost", "gained"), [([2], [1]), ([3, 6], [4, 5])])
+def test_hashes_that_replaced_others_are_noticed(
+    shelf: Shelf, lost: list[int], gained: list[int]
+) -> None:
+    """As many as before, and in the second case with the same sum of ids: a database was copied
+    back, and its images got hashes late.
+    """
+    for number in range(8):
+        shelf.put(number, hash_with(number) if number + 1 not in gained else None)
+    assert shelf.open().settle() == 2
+    late = {"pdq_hash": hash_with(9).bits, "pdq_quality": 100}
+    with shelf.database.write() as conn:
+        for ids, values in ((lost, {"pdq_hash": None, "pdq_quality": None}), (gained, late)):
+            conn.execute(update(images).where(images.c.id.in_(ids)).values(values))
+    process = shelf.open()
+    assert process.find() == shelf.count_bits()
+    assert set(gained) < set(process.find())
+    assert process.settle() == 1
+    assert shelf.open().find() == shelf.count_bits()
 
 
 def test_the_same_image_in_another_corpus_is_held_once(full: Shelf) -> None:

@@ -295,7 +295,7 @@ class _Sums(NamedTuple):
     so the sum of as many images as fit on a disk is below 2^63.
     """
 
-    count: int
+    number: int
     of_ids: int
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from api.copies.probe_features import ProbeFeatures
 from api.decoding import make_picture_now
@@ -32,7 +33,9 @@ def find_kept_picture(
                 # The thumbnail of a long strip is narrower than what a model reads.
                 order = replace(order, limits=replace(order.limits, min_image_side=1))
                 picture = make_picture_now(decoders, data, order)
-                return picture, ProbeFeatures(decoders, data, order.limits)
+                # A batch has many pictures: a file that geometry asks for is read again.
+                read = partial(store.get, sha256)
+                return picture, ProbeFeatures(decoders, read, order.limits)
         except (BlobCorrupt, ImageError) as err:
             log.warning("a stored picture of %s cannot be compared: %s", sha256, err)
     return None

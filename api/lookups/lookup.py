@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -39,6 +39,7 @@ from embedder.pictures.reencodings import ReEncoding, ReEncodings
 from index.evidence import ReEncodedProbe, assess
 from index.policy import choose_reencoding_limits
 from index.truth.changes import Head
+from index.truth.images import StoredEmbedding
 from index.truth.lookups import NewLookup
 from index.verdict import RULES
 
@@ -90,8 +91,14 @@ def prepare_request(lineup: Lineup, request: LookupRequest) -> PreparedLookup:
     return prepare_sent(lineup, request, request)
 
 
-def prepare_sent(lineup: Lineup, sent: SentProbe, query: LookupQuery) -> PreparedLookup:
-    """Take a probe without an image.
+def prepare_sent(
+    lineup: Lineup,
+    sent: SentProbe,
+    query: LookupQuery,
+    known: Mapping[str, StoredEmbedding] | None = None,
+) -> PreparedLookup:
+    """Take a probe without an image. `known` are the stored embeddings, by sha256; None to ask the
+    database.
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.
     """
@@ -106,7 +113,7 @@ def prepare_sent(lineup: Lineup, sent: SentProbe, query: LookupQuery) -> Prepare
 
     if query.stability:
         raise InvalidRequest("stability re-encodes the probe and needs its image")
-    probe = take_probe(sent, lineup.database, lineup.space, find_picture)
+    probe = take_probe(sent, lineup.database, lineup.space, find_picture, known)
     return PreparedLookup(probe, query, started)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -182,9 +182,12 @@ def take_probe(
     database: Database,
     space: Space,
     find_picture: FindPicture = lambda _: None,
+    known: Mapping[str, StoredEmbedding] | None = None,
 ) -> Probe:
     """Take an embedding that the client computed; that of an ingested image by its sha256, whose
     picture `find_picture` makes again if it is kept; or nothing but a perceptual hash.
+
+    `known` are the stored embeddings, by sha256; None to ask the database.
 
     Raises `InvalidRequest`, `UnknownImage`, `ForeignSpace`.
     """
@@ -193,7 +196,7 @@ def take_probe(
         answer = ProbeAnswer(sha256=None, embedding="none", **_hash_fields(hashed))
         return Probe(answer, None, None, hashed, views=_sent_views(request, hashed))
     if request.embedding is None:
-        return _of_sha256(request.sha256, database, space, find_picture)
+        return _of_sha256(request.sha256, database, space, find_picture, known)
     if request.embedding_space is None:
         raise InvalidRequest("an embedding needs its embedding_space (see GET /v1/models)")
     space.require(request.embedding_space)
@@ -213,14 +216,18 @@ def _of_sha256(
     database: Database,
     space: Space,
     find_picture: FindPicture,
+    known: Mapping[str, StoredEmbedding] | None,
 ) -> Probe:
     if sha256 is None:
         raise InvalidRequest(
             "send an image, an embedding with its embedding_space, a sha256, or a pdq_hash with "
             "its pdq_quality"
         )
-    with database.read() as connection:
-        stored = find_embedding(connection, space, sha256)
+    if known is None:
+        with database.read() as connection:
+            stored = find_embedding(connection, space, sha256)
+    else:
+        stored = known.get(sha256)
     if stored is None:
         raise UnknownImage(sha256)
     picture, features = find_picture(sha256) or (None, None)

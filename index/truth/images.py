@@ -149,24 +149,38 @@ def find_embedding(conn: Connection, space: Space, sha256: str) -> StoredEmbeddi
     """Return the embedding of an image in a forensic space, or None if there is none."""
     asked = {"sha256": sha256, "fingerprint": space.fingerprint}
     row = conn.execute(_EMBEDDING, asked).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _embedding_from_row(row)
+
+
+def find_embeddings(
+    conn: Connection, space: Space, sha256s: Sequence[str]
+) -> dict[str, StoredEmbedding]:
+    """Return the embeddings of those of these images that have one in a forensic space, by
+    sha256.
+    """
+    found: dict[str, StoredEmbedding] = {}
+    for some in slices(sha256s):
+        query = _EMBEDDINGS.where(is_any(conn, images.c.sha256, some))
+        for row in conn.execute(query, {"fingerprint": space.fingerprint}):
+            found[row.sha256] = _embedding_from_row(row)
+    return found
+
+
+def _embedding_from_row(row: Row[Any]) -> StoredEmbedding:
     return StoredEmbedding(
         from_bytes(row.vector), row.logit, facts_from_row(row), computation_from_row(row)
     )
 
 
-# Composed once: every look-up of an image asks this.
-_EMBEDDING = (
+_EMBEDDINGS = (
     select(images, embeddings.c.vector, embeddings.c.logit, *COMPUTATION_COLUMNS)
     .select_from(with_computation(embeddings))
     .join(images, images.c.id == embeddings.c.image_id)
     .join(embedding_spaces, embedding_spaces.c.id == embeddings.c.space_id)
-    .where(
-        images.c.sha256 == bindparam("sha256"),
-        embedding_spaces.c.fingerprint == bindparam("fingerprint"),
-    )
+    .where(embedding_spaces.c.fingerprint == bindparam("fingerprint"))
 )
+# Composed once: every look-up of an image asks this.
+_EMBEDDING = _EMBEDDINGS.where(images.c.sha256 == bindparam("sha256"))
 
 
 def has_copy_vector(conn: Connection, copy_space: Space, sha256: str) -> bool:

@@ -48,3 +48,17 @@ def test_they_are_made_once_and_are_those_of_the_picture() -> None:
     assert decoders.orders == 1
     assert found is again
     assert found is None if expected is None else found.to_bytes() == expected.to_bytes()
+
+
+def test_a_file_that_is_read_when_it_is_needed_is_read_once() -> None:
+    read = list[int]()
+
+    def read_file() -> bytes:
+        read.append(1)
+        return encode(Image.new("RGB", (64, 64)), "PNG")
+
+    features = ProbeFeatures(ThreadDecoders(1), read_file, LIMITS)
+    assert not read
+    features.find()
+    features.find()
+    assert len(read) == 1

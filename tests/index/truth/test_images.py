@@ -25,6 +25,7 @@ from index.truth.images import (
     facts_from_row,
     find_embedded_images,
     find_embedding,
+    find_embeddings,
     find_known_images,
 )
 from index.truth.perceptual import HASH_BYTES, PerceptualHash
@@ -199,6 +200,11 @@ def test_an_embedding_belongs_to_one_image_and_one_space(database: Database, mat
         assert np.array_equal(kept.vector, material.vector("a"))
         assert find_embedding(conn, material.other_space, material.sha256("a")) is None
         assert find_embedding(conn, material.space, material.sha256("c")) is None
+        found = find_embeddings(conn, material.space, [material.sha256(name) for name in "cab"])
+        assert found.keys() == {material.sha256(name) for name in "ab"}
+        assert found[material.sha256("a")].image == kept.image
+        assert found[material.sha256("b")].logit == 2.5
+        assert find_embeddings(conn, material.other_space, [material.sha256("a")]) == {}
 
 
 @pytest.mark.parametrize("count", [1, VARIABLES, 2 * VARIABLES + 1])

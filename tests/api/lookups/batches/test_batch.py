@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from api.lookups.batches.request import BatchProbe, LookupBatch, UnfitProbe
 from api.lookups.lookup import look_up_request
 from api.lookups.request import LookupQuery, LookupRequest, SearchFilter
 from api.lookups.stored import find_answer
+from embedder.decoding.picture import Picture, PictureOrder
 from index.errors import ForeignSpace, InvalidVector, UnknownCorpus, UnknownImage
 from tests.api.small_lineup import encoded, picture
 
@@ -100,6 +102,27 @@ def test_a_probe_whose_picture_is_kept_is_compared_like_alone(own: Lineup) -> No
     (found,) = look_up_batch(own, LookupBatch(probes=[probe]))
     assert isinstance(found, LookupAnswer)
     assert found.evidence_sha256 == alone.evidence_sha256
+
+
+def test_a_picture_that_is_asked_for_more_than_once_is_made_once(
+    own: Lineup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe, missing = known(own), BatchProbe(sha256="0" * 64)
+    own.blob_stores.originals.put(str(probe.sha256), encoded(picture(0)))
+    made, submit = list[bytes](), own.decoders.submit
+
+    def count(data: bytes, order: PictureOrder, *, urgent: bool = False) -> Future[Picture]:
+        if order.view_hashes:  # of the probe; entries are asked for their features
+            made.append(data)
+        return submit(data, order, urgent=urgent)
+
+    monkeypatch.setattr(own.decoders, "submit", count)
+    found = look_up_batch(own, LookupBatch(probes=[probe, missing, probe, missing, probe]))
+    assert len(made) == 1
+    assert [type(each) for each in found] == [LookupAnswer, UnknownImage] * 2 + [LookupAnswer]
+    answers = [each for each in found if isinstance(each, LookupAnswer)]
+    assert len({each.id for each in answers}) == 3
+    assert len({each.evidence_sha256 for each in answers}) == 1
 
 
 def test_a_wrong_query_fails_the_batch_and_nothing_is_stored(own: Lineup) -> None:

@@ -89,14 +89,15 @@ def main() -> None:
     with _reporting(arguments.replies, "broken"):
         decoder = _load_decoder(arguments.decoder)
         samples = _prepare(decoder)
-    tries = _make_tries(arguments.parent)
+    tries, give_back = _make_tries(arguments.parent), _find_trim()
     os.dup2(1, 2)  # from here on, what native decoders print goes where standard output goes
     layers = _give_up_rights(arguments)
     with _reporting(arguments.replies, "unusable"):
         _try(decoder, samples)
+    give_back()  # what the samples took
     gc.freeze()
     _send(arguments.replies, pack({"closed": _find_closed(tries), "layers": layers}))
-    _serve(decoder, arguments.replies, arguments.block, arguments.timeout)
+    _serve(decoder, arguments, give_back)
 
 
 @contextlib.contextmanager
@@ -259,13 +260,14 @@ def _exceed_memory() -> None:
             bytearray(soft)
 
 
-def _serve(decoder: Decoder, replies: int, block: int, timeout: float) -> None:
-    give_back = _find_trim()
+def _serve(
+    decoder: Decoder, arguments: argparse.Namespace, give_back: Callable[[], object]
+) -> None:
     while (body := _receive()) is not None:
         if hasattr(signal, "setitimer"):  # ends this process where its parent no longer can
-            signal.setitimer(signal.ITIMER_REAL, timeout * _ALARM_AFTER)
+            signal.setitimer(signal.ITIMER_REAL, arguments.timeout * _ALARM_AFTER)
         orders, size, number = read_orders(body)
-        made = _make_replies(decoder, orders, size, block)
+        made = _make_replies(decoder, orders, size, arguments.block)
         left = len(orders)
         while left:
             message, weight = next(made)
@@ -276,7 +278,7 @@ def _serve(decoder: Decoder, replies: int, block: int, timeout: float) -> None:
                     signal.setitimer(signal.ITIMER_REAL, 0)
                 if weight >= _TRIM_FROM_BYTES:
                     give_back()
-            _send(replies, pack({**message, "number": number}))
+            _send(arguments.replies, pack({**message, "number": number}))
 
 
 def _make_replies(

@@ -24,7 +24,7 @@ from embedder.decoding.ahead import make_pictures_ahead
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
 from embedder.decoding.threads import ThreadDecoders, count_cores, count_threads
 from embedder.errors import ImageError, PrecisionRefused
-from embedder.network.device import EXACT, Placement, choose_placements
+from embedder.network.device import EXACT, Placement, Precision, choose_placements
 from embedder.network.download import (
     ModelFiles,
     describe_model,
@@ -39,7 +39,7 @@ from embedder.network.references import ReferenceVectors
 from embedder.network.registry import BUILTIN, ModelInfo
 from embedder.network.results import Embedded, Embeddings, Failed, concatenate
 from embedder.network.vit import ViT
-from embedder.network.weights import load_vit
+from embedder.network.weights import load_vit, map_weights
 from embedder.pictures.decode import DecodedImage
 from embedder.pictures.limits import DEFAULT_LIMITS, ImageLimits
 from embedder.pictures.preprocess import preprocess
@@ -165,6 +165,8 @@ class Embedder:
         embedder = cls._load_checked(
             info, vit, placements, checks_dir, limits, batch_size, decoders
         )
+        if embedder.precision != Precision.FLOAT32:
+            map_weights(vit, files.weights, files.head)  # not read again, so not in memory twice
         embedder.references = read_shipped_references(files, info)
         return embedder
 

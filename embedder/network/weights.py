@@ -60,6 +60,20 @@ def load_vit(
 
     Raises UnsafeWeights, CorruptWeights, TensorMismatch.
     """
+    model = build_empty_vit(architecture)
+    map_weights(model, paths, head)
+    model.train(False)
+    return model
+
+
+def map_weights(model: ViT, paths: Path | Sequence[Path], head: Head = ONE_LOGIT) -> None:
+    """Map the weight files, and give their tensors to a model in place of those that it has.
+
+    None of their pages is resident before it is read.
+
+    Raises UnsafeWeights, CorruptWeights, TensorMismatch.
+    """
+    architecture = model.architecture
     published: dict[str, Tensor] = {}
     for path in [paths] if isinstance(paths, Path) else paths:
         tensors = read_tensors(path)
@@ -69,15 +83,12 @@ def load_vit(
     named = from_published(
         published, architecture.num_hidden_layers, qkv_bias=architecture.qkv_bias
     )
-    model = build_empty_vit(architecture)
     _check_shapes(published, named, model, head)
     widened = {name: tensor.to(torch.float32) for name, tensor in named.items()}
     widened["classifier.weight"], widened["classifier.bias"] = head.fold(
         widened["classifier.weight"], widened["classifier.bias"]
     )
     model.load_state_dict(widened, strict=True, assign=True)
-    model.train(False)
-    return model
 
 
 def _check_shapes(

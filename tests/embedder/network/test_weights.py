@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from embedder.errors import CorruptWeights, TensorMismatch, UnsafeWeights
 from embedder.network.architecture import VIT_SMALL_384, Architecture
 from embedder.network.embed import Embedder
+from embedder.network.registry import WEIGHTS_FILE, get_builtin_directory
 from embedder.network.tensor_names import to_published
 from embedder.network.weight_files import (
     check_is_safetensors,
@@ -262,3 +265,27 @@ def test_loading_copies_and_initialises_nothing(published_checkpoints: dict[str,
         "views of one stacked tensor"
     )
     assert all(parameter.device.type == "cpu" for parameter in model.parameters())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of memory")
+def test_weights_that_half_precision_only_reads_once_do_not_stay_in_memory(tmp_path: Path) -> None:
+    model = shutil.copytree(get_builtin_directory("builtin"), tmp_path / "model")
+    embedder = Embedder.load(
+        model, device="cpu", precision="bfloat16", checks_dir=tmp_path / "precision"
+    )
+    weights = model / WEIGHTS_FILE
+
+    assert embedder.precision == "bfloat16"
+    assert 0 < find_resident_bytes(weights) < weights.stat().st_size / 2
+
+
+def find_resident_bytes(path: Path) -> int:
+    """Return how much of a mapped file this process holds in memory."""
+    resident, is_file = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, *words = line.split()
+        if not name.endswith(":"):
+            is_file = words[-1] == str(path)
+        elif is_file and name == "Rss:":
+            resident += int(words[0]) * 1024
+    return resident

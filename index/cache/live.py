@@ -407,16 +407,23 @@ class LiveIndex:
             IndexDirectoryUnwritable, TruthDamaged, DatabaseUnavailable
 
         """
+        if self._repeat_after_healing(self._code_selection):
+            return True
         return self._upkeep.is_due(train=train, hurry=wait) and self._repeat_after_healing(
             lambda: self._upkeep.do_one(train=train, wait=wait)
         )
 
     def is_maintenance_due(self, *, train: bool, hurry: bool = False) -> bool:
-        """Return whether a snapshot should be written, or codes trained or measured.
+        """Return whether a snapshot should be written, codes trained or measured, or a filter get
+        codes of its own.
 
         `hurry`: measuring need not wait until nothing changes.
         """
-        return self._upkeep.is_due(train=train, hurry=hurry)
+        sealed = self._current.view.sealed
+        return sealed.is_coding_due or self._upkeep.is_due(train=train, hurry=hurry)
+
+    def _code_selection(self) -> bool:
+        return self._current.view.sealed.code_selection()
 
     def verify(self) -> Verification:
         """Compute the set digests of all vectors in the index and of all live rows, and return them

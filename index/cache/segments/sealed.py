@@ -16,16 +16,17 @@ from index.cache.plans.config import Plan
 from index.cache.plans.recall import MARGIN, Tuning
 from index.cache.segments.facts import FACTS, Facts, Words
 from index.cache.segments.segment import Candidates, Criteria, choose_best, scan, scan_at
+from index.cache.segments.selected import Estimation, Selections, propose_selected
 from index.cache.vectors.codes import Codes
 from index.cache.vectors.marks import Marks
 from index.cache.vectors.rows import HeldRows, Rows
 
-# Up to this many selected rows are gathered and compared exactly, without asking the codes: some 10
-# ms for 384 float32.
-GATHER_ROWS = 16_384
-# Where the alternative is to scan all rows, selected rows are gathered if they are fewer than one
-# row in this many.
-GATHER_SHARE = 8
+# Up to this many selected rows are compared exactly, without asking the codes: some 1.4 ms for 384
+# float32.
+SELECTED_ROWS = 16_384
+# Selected rows are compared by themselves if they are at most one row in this many: 40 ns a row of
+# 192 float32, and 15 in a scan of all. So are their codes (2026-12-01).
+SELECTED_SHARE = 4
 # If a filter keeps at least this share of a probe's surroundings, correspondingly more lists are
 # read; if it keeps less, all lists are.
 LOCAL_SHARE = 1 / 32
@@ -87,6 +88,7 @@ class SealedSegment:
         self.words = words
         self.tuned = tuned
         self._marks: dict[Criteria, Marks] = {}
+        self._selections = Selections()
         self._around: _Around | None = None
         self._remembering = threading.Lock()
 
@@ -147,11 +149,36 @@ class SealedSegment:
 
     def warm(self, previous: SealedSegment) -> None:
         """Compute in advance what the next searches need: the sorted ids, and the selections that
-        the segment before this one had.
+        the segment before this one had, with their codes.
         """
         self.find(self.ids[:1])
-        for criteria in list(previous._marks):
-            self.marks(criteria)
+        for criteria, before in list(previous._marks.items()):
+            selected = self.marks(criteria)
+            if previous._selections.has(before) and self._are_codes_compared(selected):
+                self._code(selected)
+
+    @property
+    def is_coding_due(self) -> bool:
+        """Whether a filter was used so often that it should have codes of its own."""
+        return self._selections.find_due() is not None
+
+    def code_selection(self) -> bool:
+        """Make the codes of a filter if one should have them. Return whether one should. Raises
+        SnapshotCorrupt.
+        """
+        selected = self._selections.find_due()
+        if selected is not None:
+            self._code(selected)
+        return selected is not None
+
+    def _code(self, selected: Marks) -> None:
+        assert self.tuned is not None
+        self._selections.code(selected, self.tuned.codes, self.rows)
+
+    def _are_codes_compared(self, selected: Marks) -> bool:
+        """Whether all codes of what a filter selects are compared."""
+        few = min(SELECTED_ROWS, self.size // SELECTED_SHARE)
+        return self.tuned is not None and few < selected.count <= self.size // SELECTED_SHARE
 
     def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.rows.take(positions)
@@ -160,11 +187,44 @@ class SealedSegment:
         self, probes: NDArray[np.float32], m: int, live: Marks | None, *, exact: bool
     ) -> Candidates:
         count = self.size if live is None else live.count
-        if live is not None and count <= self._gather_limit(m, exact=exact):
-            return scan_at(self.rows, live.positions, probes, m + MARGIN)
-        if exact or self.tuned is None or count <= m:
-            return scan(self.rows, probes, m + MARGIN, live)
+        few = min(SELECTED_ROWS, self.size // SELECTED_SHARE)
+        if exact or self.tuned is None or count <= m or (live is not None and count <= few):
+            return self._compare_all(probes, m, live)
+        if live is not None and self._are_codes_compared(live.within):
+            return self._choose_selected(self.tuned, probes, m, live)
         return self._choose(self.tuned, probes, m, live)
+
+    def _compare_all(self, probes: NDArray[np.float32], m: int, live: Marks | None) -> Candidates:
+        """Return the best of all live rows."""
+        if live is not None and live.count <= max(m, self.size // SELECTED_SHARE):
+            return scan_at(self.rows, live.positions, probes, m + MARGIN)
+        return scan(self.rows, probes, m + MARGIN, live)
+
+    def _choose_selected(
+        self, tuned: TunedCodes, probes: NDArray[np.float32], m: int, live: Marks
+    ) -> Candidates:
+        """Return the best of what all codes of a filter propose."""
+        own = self._selections.find(live.within)
+        proposed = propose_selected(
+            tuned.codes if own is None else own,
+            self._estimation,
+            self.rows,
+            probes,
+            m,
+            None if own is not None and live is live.within else live,
+            live.count,
+        )
+        chosen = choose_best(self.rows, proposed, probes, m)
+        found = Candidates(chosen, None, np.zeros(len(chosen), np.bool_))
+        left = np.flatnonzero(proposed[:, 0] < 0)
+        if not len(left):
+            return found
+        return found.replaced_for(left, self._compare_all(probes[left], m, live))
+
+    @cached_property
+    def _estimation(self) -> Estimation:
+        assert self.tuned is not None
+        return Estimation.measure(self.tuned.codes, self.rows)
 
     def _choose(
         self,
@@ -194,7 +254,7 @@ class SealedSegment:
             return found
         few = np.flatnonzero(has_few)
         if all_lists:
-            return found.replaced_for(few, scan(self.rows, probes[few], m + MARGIN, live))
+            return found.replaced_for(few, self._compare_all(probes[few], m, live))
         return found.replaced_for(few, self._choose(tuned, probes[few], m, live, all_lists=True))
 
     def _propose_among(
@@ -233,12 +293,6 @@ class SealedSegment:
         if len(probes) <= PROBES_KEPT:
             self._around = _Around(probes.copy(), count, lists, found)
         return found
-
-    def _gather_limit(self, m: int, *, exact: bool) -> int:
-        """Return up to how many selected rows are gathered instead of scanning or asking codes."""
-        if exact or self.tuned is None:
-            return max(m, self.size // GATHER_SHARE)
-        return max(m, min(GATHER_ROWS, self.size // GATHER_SHARE))
 
 
 def _propose_selected(

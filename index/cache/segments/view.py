@@ -35,7 +35,7 @@ class Part:
 
     def select(self, chosen: Marks) -> Part:
         """Return this part with only those members that are also marked in `chosen`."""
-        return Part(self.segment, chosen if self.live is None else self.live & chosen)
+        return Part(self.segment, chosen if self.live is None else chosen.among(self.live))
 
     def positions(self) -> NDArray[np.int64]:
         """Return the positions (m,) of the members, rising."""

@@ -18,14 +18,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from index.cache.vectors.marks import Marks
-from index.cache.vectors.products import use_threads_for
+from index.cache.vectors.products import Best, use_threads_for
 
 BITS = 4
 TRAINING_ROUNDS = 6
@@ -116,6 +116,24 @@ class Codes:
         copy.size = 0
         return copy
 
+    def select(
+        self, chunks: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]], threads: int
+    ) -> Codes:
+        """Return codes of some positions (c,) with their rows (c, d), in one list."""
+        centroid = faiss.IndexFlatIP(self._index.d)
+        centroid.add(np.eye(1, self._index.d, dtype=np.float32))
+        selected = _new_index(self._index, centroid, 1)
+        faiss.omp_set_num_threads(threads)
+        for positions, rows in chunks:
+            selected.add_with_ids(np.ascontiguousarray(rows), positions)
+        return Codes(selected)
+
+    def decode(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the vectors (n, d) that the codes of rows (n, d) stand for."""
+        quantiser: Any = self._index.pq  # its stubs have the calls of C++
+        decoded: NDArray[np.float32] = quantiser.decode(quantiser.compute_codes(rows))
+        return decoded
+
     def add(self, chunks: Iterable[NDArray[np.float32]], threads: int) -> None:
         """Encode rows (c, d) at the next positions."""
         faiss.omp_set_num_threads(threads)
@@ -143,6 +161,20 @@ class Codes:
 
         Without `threads` there are as many as the number of probes is worth.
         """
+        return self.estimate(probes, m, nprobe, live, threads=threads)[0]
+
+    def estimate(
+        self,
+        probes: NDArray[np.float32],
+        m: int,
+        nprobe: int,
+        live: Marks | None = None,
+        *,
+        threads: int | None = None,
+    ) -> Best:
+        """Return what `search` does, and what the codes say of the inner products (p, m), falling;
+        less than any where there is no position.
+        """
         if threads is None:
             use_threads_for(len(probes))
         else:
@@ -162,7 +194,7 @@ class Codes:
             faiss.swig_ptr(positions),
             reach,
         )
-        return positions
+        return positions, estimates
 
     def _reach(self, nprobe: int) -> faiss.SearchParametersIVF:
         """Return search parameters, which any number of searches may use at once."""
@@ -187,16 +219,24 @@ class Codes:
         coded.add(rows)
         coarse = faiss.IndexRefine(coded, centroids)
         coarse.k_factor = CLOSER_CENTROIDS
-        quick = faiss.IndexIVFPQFastScan(
-            coarse, dimension, index.nlist, index.pq.M, BITS, faiss.METRIC_INNER_PRODUCT
-        )
-        quick.by_residual = False
-        quick.pq = index.pq
-        quick.is_trained = True
+        quick = _new_index(index, coarse, index.nlist)
         assert index.invlists is not None
         quick.replace_invlists(index.invlists, False)
         quick.ntotal = index.ntotal
         return quick
+
+
+def _new_index(
+    trained: faiss.IndexIVFPQFastScan, centroids: faiss.Index, nlist: int
+) -> faiss.IndexIVFPQFastScan:
+    """Return an index of other lists without any position, with the training of one."""
+    index = faiss.IndexIVFPQFastScan(
+        centroids, trained.d, nlist, trained.pq.M, BITS, faiss.METRIC_INNER_PRODUCT
+    )
+    index.by_residual = False
+    index.pq = trained.pq
+    index.is_trained = True
+    return index
 
 
 def _new_reach(nprobe: int, live: Marks | None = None) -> faiss.SearchParametersIVF:

@@ -5,6 +5,7 @@ Immutable.
 from __future__ import annotations
 
 from functools import cached_property
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,15 @@ class Marks:
     kept.
     """
 
-    def __init__(self, marks: NDArray[np.bool_]) -> None:
+    def __init__(self, marks: NDArray[np.bool_], within: Marks | None = None) -> None:
         self.marks = marks
+        self._within = None if within is None else ref(within)
+
+    @property
+    def within(self) -> Marks:
+        """Other marks, of which these are those of members; these themselves if there are none."""
+        within = None if self._within is None else self._within()
+        return self if within is None else within
 
     @classmethod
     def all_of(cls, size: int) -> Marks:
@@ -37,8 +45,16 @@ class Marks:
         """The marked positions (m,), rising."""
         return np.flatnonzero(self.marks)
 
-    def __and__(self, other: Marks) -> Marks:
-        return Marks(self.marks & other.marks)
+    @cached_property
+    def _among(self) -> WeakKeyDictionary[Marks, Marks]:
+        return WeakKeyDictionary()
+
+    def among(self, members: Marks) -> Marks:
+        """Return those of these marks that members have too: one object while both are in use."""
+        both = self._among.get(members)
+        if both is None:
+            both = self._among[members] = Marks(self.marks & members.marks, within=self)
+        return both
 
     def without(self, positions: NDArray[np.int64]) -> Marks:
         """Return these marks with some positions cleared."""

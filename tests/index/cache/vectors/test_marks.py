@@ -1,5 +1,7 @@
 """Marks behave as sets of positions."""
 
+from weakref import ref
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +31,11 @@ def test_marks_are_a_set_of_positions(drawn: tuple[int, list[set[int]]]) -> None
     marks = marks_of(size, one)
     assert marks.count == len(one)
     assert marks.positions.tolist() == sorted(one)
-    assert (marks & marks_of(size, other)).positions.tolist() == sorted(one & other)
+    members = marks_of(size, other)
+    assert marks.among(members).positions.tolist() == sorted(one & other)
+    assert marks.among(members) is marks.among(members)
+    assert marks.among(members).within is marks
+    assert marks.within is marks
     assert marks.without(np.array(sorted(other), np.int64)).positions.tolist() == sorted(
         one - other
     )
@@ -62,3 +68,17 @@ def test_packed_bits_are_the_marks_lowest_bit_first(drawn: tuple[int, list[set[i
 def test_marks_on_all_positions() -> None:
     assert Marks.all_of(3).positions.tolist() == [0, 1, 2]
     assert Marks.all_of(0).count == 0
+
+
+def test_marks_among_members_do_not_outlive_either() -> None:
+    marks, members = Marks.all_of(3), Marks.all_of(3)
+    both = ref(marks.among(members))
+    assert both() is marks.among(members)
+    among = marks.among(members)
+    del members
+    assert both() is among
+    del among
+    assert both() is None
+    left = marks.among(Marks.all_of(3))
+    del marks
+    assert left.within is left

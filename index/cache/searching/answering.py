@@ -191,17 +191,12 @@ def _begin(
     corpora: CorpusIds,
 ) -> list[Search]:
     """Return a search for each question, with what SQL and the hashes say about its image."""
-    if space_id is None:  # nothing was ever added to the space
-        return [
-            Search(question, probe, (), _views(question))
-            for question, probe in zip(questions, probes, strict=True)
-        ]
     selected: dict[Filter, Sequence[Part]] = {}
     for question in questions:
         if question.chosen not in selected:
             selected[question.chosen] = select_parts(
                 conn,
-                space_id,
+                space_id or 0,  # nothing was ever added to the space, and no row has this id
                 view.parts,
                 question.chosen,
                 corpora.find(conn, question.chosen, head),

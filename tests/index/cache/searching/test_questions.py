@@ -445,9 +445,13 @@ def test_a_question_that_means_nothing_is_refused(live: LiveIndex, material: Any
 def test_a_filter_on_a_corpus_that_is_not_there_is_an_error_not_an_empty_answer(
     database: Database, live: LiveIndex, material: Any
 ) -> None:
+    """Also while nothing was ever added."""
+    chosen = Filter(corpora=frozenset(["fakes", "fakse"]))
+    with pytest.raises(UnknownCorpus):
+        live.search(material.vector("a"), 1, chosen)
     material.fill(database, "fakes", "abc")
     with pytest.raises(UnknownCorpus, match="fakse"):
-        live.search(material.vector("a"), 1, Filter(corpora=frozenset(["fakes", "fakse"])))
+        live.search(material.vector("a"), 1, chosen)
 
 
 def test_an_empty_set_selects_nothing(database: Database, live: LiveIndex, material: Any) -> None:

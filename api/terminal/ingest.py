@@ -162,7 +162,8 @@ def worker(
     let_waiting_threads_sleep()
     from api.decoding import log_confinement
     from api.lineup import Lineup
-    from api.worker.running import find_job, work_on_open_jobs, work_watched
+    from api.worker.running import find_job, work_watched
+    from api.worker.taking import work_on_open_jobs
     from embedder.network.device import set_thread_count
 
     if threads is not None:
@@ -203,12 +204,14 @@ def _ingest(ctx: typer.Context, request: IngestRequest, keep: Keep | None, *, js
 def _ingest_together(
     ctx: typer.Context, request: IngestRequest, keep: Keep | None, workers: int, *, json: bool
 ) -> None:
+    from api.ingest.opening import holds_only_embeddings
     from api.lineup import Lineup, open_database
     from api.worker.pool import work_together
     from api.worker.starting import start_ingest
 
     settings = settings_of(ctx)
-    with Lineup.open(settings, migrate=True) as lineup:
+    embeds = not holds_only_embeddings(request)
+    with Lineup.open(settings, migrate=True, loads_network=embeds) as lineup:
         job = start_ingest(lineup.database, lineup.space, request, keep)
     with open_database(settings) as database:
         with resumable(ctx, database, job.id), reported(job, json=json) as report:

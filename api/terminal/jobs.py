@@ -118,15 +118,18 @@ def list_failures(
 def resume_job(ctx: typer.Context, job_id: JobId, json: JsonLines = False) -> None:
     """Continue a job that was paused, was interrupted or has failed."""
     let_waiting_threads_sleep()
-    from api.lineup import Lineup
+    from api.lineup import Lineup, open_database
     from api.worker.running import opened_for, work_watched
-    from api.worker.starting import reopen
+    from api.worker.starting import needs_network, reopen
+    from index.truth.jobs.job import get_job
 
     settings = settings_of(ctx)
+    with open_database(settings) as database, database.read() as conn:
+        job = get_job(conn, job_id)
     with (
         stop_on_sigterm(settings.shutdown_grace_seconds),
         tuned_interpreter(),
-        Lineup.open(settings) as lineup,
+        Lineup.open(settings, loads_network=needs_network(job)) as lineup,
     ):
         job = reopen(lineup.database, job_id)
         with (

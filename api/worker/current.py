@@ -17,7 +17,8 @@ from api.errors import ServiceError
 from api.lineup import Lineup, choose_model
 from api.settings import Settings
 from api.worker.background import BackgroundWorker
-from api.worker.running import find_shipped, work_on_open_jobs
+from api.worker.running import find_shipped
+from api.worker.taking import work_on_open_jobs
 from api.worker.upkeep import CalibrationUpkeep, UploadUpkeep, look_after_calibrations
 from embedder.errors import EmbedderError
 from index.errors import CorpusError

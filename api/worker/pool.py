@@ -16,12 +16,12 @@ from typing import Protocol
 from api.interpreter import tuned_interpreter
 from api.jobs.failures import Patience
 from api.jobs.task import Progress
-from api.lineup import Lineup
+from api.lineup import Lineup, open_database
 from api.settings import Settings
 from api.worker.running import help_with, pause_if_open
+from api.worker.starting import needs_network
 from embedder.decoding.budget import LEAST_BUDGET_BYTES, choose_budget
 from embedder.decoding.threads import count_cores
-from embedder.network.device import set_thread_count
 from index.truth.databases.database import Database
 from index.truth.jobs.chunks import ChunkResult
 from index.truth.jobs.job import OPEN_STATES, Job, fail_job, get_job
@@ -144,6 +144,11 @@ def _work(settings: Settings, job_id: int, threads: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     # Ctrl-C reaches the whole process group; the first process decides what follows.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    set_thread_count(threads)
-    with tuned_interpreter(), Lineup.open(settings) as lineup:
+    with open_database(settings) as database, database.read() as conn:
+        embeds = needs_network(get_job(conn, job_id))
+    if embeds:
+        from embedder.network.device import set_thread_count  # noqa: PLC0415 -- loads torch
+
+        set_thread_count(threads)
+    with tuned_interpreter(), Lineup.open(settings, loads_network=embeds) as lineup:
         help_with(lineup, job_id, stop)

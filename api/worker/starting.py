@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from api.calibrations.measuring import choose_sample
 from api.calibrations.request import CalibrationRequest
+from api.ingest.opening import holds_only_embeddings
 from api.ingest.request import IngestRequest
 from api.ingest.uploads import release
 from api.jobs.json import JobAnswer
@@ -83,6 +84,17 @@ def reopen(database: Database, job_id: int) -> Job:
     with database.write() as conn:
         job = get_job(conn, job_id)
         return job if job.state in OPEN_STATES else resume_job(conn, job_id)
+
+
+def needs_network(job: Job) -> bool:
+    """Whether the work on a job embeds images. A source that cannot be opened may hold some."""
+    match job.kind:
+        case JobKind.REMOVE | JobKind.BACKFILL:
+            return False
+        case JobKind.INGEST:
+            return not holds_only_embeddings(IngestRequest.read(job.request))
+        case _:
+            return True
 
 
 def cancel(database: Database, upload_dir: Path, job_id: int) -> JobAnswer:

@@ -95,4 +95,5 @@ def _describe_reach(plan: Plan, tuned: TunedCodes) -> str:
         return (
             f"all codes are read, because fewer lists were not quicker at that recall; {measured}"
         )
-    return f"{tuning.nprobe:,} of {tuned.codes.nlist:,} lists are read; {measured}"
+    verb = "is" if tuning.nprobe == 1 else "are"
+    return f"{tuning.nprobe:,} of {tuned.codes.nlist:,} lists {verb} read; {measured}"

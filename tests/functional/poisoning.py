@@ -21,7 +21,8 @@ from functools import partial
 from api.jobs.task import ItemResult, ToEmbed
 from api.terminal.progress import stop_on_sigterm
 from api.worker.expendable import exit_now, has_left_threads, run_expendable
-from api.worker.running import ignore_progress, is_cancelled, run_task, take_open_jobs
+from api.worker.running import ignore_progress, is_cancelled, run_task
+from api.worker.taking import take_open_jobs
 from index.truth.databases.database import Database
 from index.truth.jobs.chunks import Chunk
 from index.truth.jobs.job import Job, cancel_job

@@ -16,6 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from api.ingest.request import IngestRequest
+from api.lineup import make_space, open_database
+from api.settings import Settings
+from api.worker.running import pause_if_open
+from api.worker.starting import start_ingest
 from embedder.network.download import describe_model, locate_model
 from tests.clients import NO_BROWSER
 
@@ -118,22 +123,34 @@ def test_a_load_of_ready_embeddings_does_not_wait_for_torch(tmp_path: Path) -> N
     np.save(tmp_path / "v.npy", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     rows = "".join(f"{number:064x},0.5\n" for number in range(20))
     (tmp_path / "v.csv").write_text("sha256,logit\n" + rows)
-    words = ["ingest", str(tmp_path / "v.npy"), "--corpus", "known", "--json"]
-    words += ["--embedding-space", info.space_fingerprint, "--data-dir", str(tmp_path / "data")]
-    script = (
-        f"import sys; from api.terminal import app; app({words}, standalone_mode=False)\n"
-        "assert not {'torch', 'transformers', 'cv2'} & set(sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
-    )
+    space = ["--embedding-space", info.space_fingerprint]
 
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
-    assert (report["state"], report["added"]) == ("completed", 20)
-    assert "bringing the index up to date" in done.stderr
+    def load(*words: str) -> str:
+        """Run a command that needs no model; return what it says on standard error."""
+        command = [*words, "--json", "--data-dir", str(tmp_path / "data")]
+        script = (
+            f"import sys; from api.terminal import app; app({command}, standalone_mode=False)\n"
+            "assert not {'torch', 'transformers', 'cv2'} & set(sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout.splitlines()[-1])
+        assert (report["state"], report["added"] + report["linked"]) == ("completed", 20)
+        return done.stderr
+
+    said = load("ingest", str(tmp_path / "v.npy"), "--corpus", "known", *space)
+    assert "bringing the index up to date" in said
     (stored,) = answer(tmp_path / "data", "calibrations")["calibrations"]
     assert stored["provisional"]  # measured from the photographs that came with the model
+
+    with open_database(Settings(data_dir=tmp_path / "data")) as database:
+        sources = [str(tmp_path / "v.npy")]
+        request = IngestRequest(corpus="others", sources=sources, embedding_space=space[1])
+        job = start_ingest(database, make_space(info), request)
+        pause_if_open(database, job.id)
+    assert "bringing the index up to date" in load("jobs", "resume", str(job.id))
 
 
 def test_listening_beyond_loopback_is_refused(tmp_path: Path) -> None:

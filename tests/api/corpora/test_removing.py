@@ -12,7 +12,7 @@ from api.corpora.removing import find_unfinished, finish_removing, start_removin
 from api.images import BlobStores
 from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
-from api.worker.running import work_on_open_jobs
+from api.worker.taking import work_on_open_jobs
 from index.blobs import publish_blobs
 from index.errors import UnknownCorpus
 from index.truth.corpora import Keep

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from api.lookups.lookup import look_up_image
 from api.lookups.request import LookupQuery
 from api.lookups.stored import find_answer
-from api.worker.running import work_on_open_jobs
+from api.worker.taking import work_on_open_jobs
 from index.errors import DatabaseReadOnly, UnknownLookup
 from index.truth.schema import lookups
 from tests.api.small_lineup import FAKE, add, encoded, fill, open_small, picture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from api.calibrations.request import CalibrationRequest
@@ -13,7 +14,9 @@ from api.ingest.request import IngestRequest
 from api.ingest.spool import keep_upload
 from api.worker.starting import (
     cancel,
+    needs_network,
     reopen,
+    start_backfill,
     start_calibration,
     start_ingest,
     start_reembed,
@@ -93,6 +96,23 @@ def test_an_open_job_is_reopened_as_it_is(database: Database) -> None:
     assert reopen(database, job.id).state is JobState.QUEUED
     with pytest.raises(UnknownJob):
         reopen(database, 99)
+
+
+def test_only_work_on_images_needs_the_network(database: Database, tmp_path: Path) -> None:
+    np.save(tmp_path / "ready.npy", np.eye(4, dtype=np.float32))
+    (tmp_path / "ready.csv").write_text("sha256,logit\n" + f"{7:064x},0.5\n" * 4)
+    (tmp_path / "images").mkdir()
+
+    def needs(*sources: str) -> bool:
+        paths = [str(tmp_path / source) for source in sources]
+        return needs_network(start_ingest(database, SPACE, request(sources=paths)))
+
+    assert needs("images")
+    assert needs("ready.npy", "images")
+    assert needs("not there any more.npy")
+    assert not needs("ready.npy")
+    assert needs_network(start_reembed(database, SPACE, "m"))
+    assert not needs_network(start_backfill(database, OTHER_SPACE, "descriptor"))
 
 
 def test_cancelling_removes_what_was_uploaded_and_nothing_else(

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embedder.errors import CorruptWeights, TensorMismatch, UnsafeWeights
-from embedder.network.architecture import VIT_SMALL_384, Architecture
+from embedder.network.architecture import VIT_SMALL_384, Architecture, read_architecture
 from embedder.network.embed import Embedder
-from embedder.network.registry import WEIGHTS_FILE, get_builtin_directory
+from embedder.network.registry import CONFIG_FILE, WEIGHTS_FILE, get_builtin_directory
 from embedder.network.tensor_names import to_published
 from embedder.network.weight_files import (
     check_is_safetensors,
@@ -24,7 +24,7 @@ from embedder.network.weight_files import (
     read_shapes,
     verify_file,
 )
-from embedder.network.weights import load_vit, read_tensors
+from embedder.network.weights import load_vit, map_weights, read_tensors
 
 ModelWriter = Callable[..., Path]
 
@@ -268,15 +268,17 @@ def test_loading_copies_and_initialises_nothing(published_checkpoints: dict[str,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of memory")
-def test_weights_that_half_precision_only_reads_once_do_not_stay_in_memory(tmp_path: Path) -> None:
-    model = shutil.copytree(get_builtin_directory("builtin"), tmp_path / "model")
-    embedder = Embedder.load(
-        model, device="cpu", precision="bfloat16", checks_dir=tmp_path / "precision"
-    )
-    weights = model / WEIGHTS_FILE
+def test_weights_that_are_mapped_again_are_the_same_and_not_in_memory(tmp_path: Path) -> None:
+    builtin = get_builtin_directory("builtin")
+    weights = Path(shutil.copy(builtin / WEIGHTS_FILE, tmp_path))
+    model = load_vit(weights, read_architecture(builtin / CONFIG_FILE))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert find_resident_bytes(weights) > weights.stat().st_size / 2
 
-    assert embedder.precision == "bfloat16"
-    assert 0 < find_resident_bytes(weights) < weights.stat().st_size / 2
+    map_weights(model, weights)
+
+    assert find_resident_bytes(weights) < weights.stat().st_size / 2
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def find_resident_bytes(path: Path) -> int:

@@ -24,8 +24,9 @@ WIDENING = 4
 DECIMALS = 12
 # NumPy takes an array of one number quicker than a number.
 _SCALE, _LEAST, _MOST = np.array(10.0**DECIMALS), np.array(-1.0), np.array(1.0)
-# Rows compared at a time in float64.
-EXACT_ROWS = 4096
+# Rows compared at a time in float64. 256 x 384 fit the processor's cache: batches among 200,000
+# `clustered` rows are a third faster than with 4,096, and take less memory (2026-12-01).
+EXACT_ROWS = 256
 # Probes ranked at a time, and the members compared with all of them, so that memory stays bounded:
 # an image that is in a corpus 100,000 times is as near as its copies.
 PROBES_AT_ONCE = 1024

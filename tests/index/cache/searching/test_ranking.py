@@ -14,7 +14,7 @@ from index.cache.segments.facts import Words
 from index.cache.segments.sealed import SealedSegment, TunedCodes
 from index.cache.segments.segment import Candidates
 from index.cache.segments.view import Part
-from index.cache.vectors.codes import Codes
+from index.cache.vectors.codes import PROBES_AT_ONCE, Codes
 from index.cache.vectors.marks import Marks
 from index.cache.vectors.rows import HeldRows
 from tests.index.cache.samples import (
@@ -78,6 +78,16 @@ def test_codes_answer_a_batch_as_they_answer_each_probe(nprobe: int) -> None:
         for probe, each in zip(probes, found, strict=True):
             assert each.best == rank([part], probe, 10, NOTHING, exact=False).best
             assert len(each.ids) == 10
+
+
+def test_probes_searched_in_several_turns_get_the_candidates_of_one_turn() -> None:
+    rows = clustered_rows(3000, seed=2)
+    codes = Codes.train(rows, 256, threads=1)
+    codes.add([rows], threads=1)
+    probes = clustered_rows(2 * PROBES_AT_ONCE + 1, seed=3)
+    found = codes.search(probes, 32, 2)
+    for start, stop in ((0, 5), (PROBES_AT_ONCE - 2, PROBES_AT_ONCE + 2), (len(probes) - 1, None)):
+        assert np.array_equal(found[start:stop], codes.search(probes[start:stop], 32, 2))
 
 
 def test_similarities_are_rounded_and_bounded_as_numpy_does() -> None:

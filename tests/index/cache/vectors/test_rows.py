@@ -95,6 +95,8 @@ def test_a_block_damaged_after_it_was_read_is_found_by_verifying(tmp_path: Path)
         file.write(b"\xff")
     with pytest.raises(SnapshotCorrupt):
         mapped.verify()
+    with pytest.raises(SnapshotCorrupt):
+        mapped.take(np.array([3]))
 
 
 def test_what_was_compared_of_a_file_is_not_compared_again_after_an_append(tmp_path: Path) -> None:

@@ -142,10 +142,13 @@ class Attribution:
         declared = [similarity for similarity, generator in nearest if generator is not None]
         if not declared:
             return Attributed((), (), unknown=True, reason=AttributionReason.NO_GENERATOR_DECLARED)
-        names = sorted({*self.log_frequencies, *(name for _, name in nearest if name is not None)})
-        rarest = min(self.log_frequencies.values())
-        frequencies = np.array([self.log_frequencies.get(name, rarest) for name in names])
         similarities, generators = zip(*nearest, strict=True)
+        names, frequencies = self._known
+        others = {name for name in generators if name is not None}.difference(self.log_frequencies)
+        if others:  # they came after the calibration
+            names = sorted({*names, *others})
+            rarest = min(self.log_frequencies.values())
+            frequencies = np.array([self.log_frequencies.get(name, rarest) for name in names])
         features = compute_features(
             np.array(similarities), generators, names, frequencies, self.scale
         )
@@ -183,6 +186,12 @@ class Attribution:
         if any(name in self.classes and not self.classes[name].is_named for name in candidates):
             return AttributionReason.COVERAGE_FAILS
         return AttributionReason.NEAREST_KNOWN_FAKES
+
+    @cached_property
+    def _known(self) -> tuple[list[str], Floats]:
+        """The names of the known generators, sorted, and their log frequencies (g,)."""
+        names = sorted(self.log_frequencies)
+        return names, np.array([self.log_frequencies[name] for name in names])
 
     @cached_property
     def least_shares(self) -> dict[str, float]:

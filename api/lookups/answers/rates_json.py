@@ -143,7 +143,10 @@ class HitRateAnswer(MeasuredShare):
         own = {
             "across_collections": found.across_collections,
             # A hundred models are made three times as fast from dictionaries, all in one call.
-            "generators": [each._asdict() for each in found.generators],
+            "generators": [
+                {"generator": generator, "images": images, "matches": matches}
+                for generator, images, matches in found.generators
+            ],
         }
         return cls.model_validate(share | own)
 

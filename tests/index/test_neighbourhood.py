@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.cache.searching.questions import Neighbour
+from index.cache.searching.questions import Neighbour, neighbour_order
 from index.copies import CopyEvidence, LeadLimits, View
 from index.leads import is_edited_copy, is_lead
 from index.neighbourhood import join_candidates
@@ -23,7 +23,8 @@ def hashed(bits: int) -> CopyEvidence:
 def join(
     listed: Any, candidates: Any, compared: Any = None, most_leads: int = 10
 ) -> tuple[Neighbour, ...]:
-    result = replace(found(*listed), candidates=tuple(candidates))
+    in_order = sorted(listed, key=neighbour_order)  # as a search returns them
+    result = replace(found(*in_order), candidates=tuple(candidates))
     joined = join_candidates(result, compared or {}, LIMITS, most_leads)
     assert joined.candidates == ()
     assert (joined.generation, joined.searched) == (result.generation, result.searched)
@@ -49,6 +50,16 @@ def test_relations_stand_in_their_order() -> None:
     }
     joined = join(listed, (nearer, identical, many, described), compared)
     assert ids(joined) == [1, 2, 3, 5, 4, 6, 7, 8, 9, 10]
+
+
+def test_without_copies_a_search_has_the_order_of_an_answer() -> None:
+    identical, same_pixels = neighbour(4, 0.1, identical=True), neighbour(3, 0.99995)
+    near = replace(neighbour(2, 0.2, near_duplicate=True), hamming_distance=12)
+    listed = (identical, same_pixels, near, neighbour(9, 0.97), neighbour(1, 0.96))
+    unlike = neighbour(10, 0.5)
+    of_no_copy = {10: CopyEvidence(verified=False)}
+    assert join(listed, ()) == listed
+    assert join((*listed, unlike), (), of_no_copy)[:-1] == listed
 
 
 def test_a_candidate_that_is_neither_copy_nor_lead_is_left_out() -> None:

@@ -24,6 +24,9 @@ async def answer(scope: Scope, _: Receive, send: Send) -> None:
 def test_headers_forbid_guessing_framing_and_loading_from_and_by_elsewhere() -> None:
     headers = TestClient(SafeAnswers(answer)).get("/").headers
     assert headers["x-own"] == "kept"
+    assert {name: headers.get_list(name) for name in SAFE_HEADERS} == {
+        name: [value] for name, value in SAFE_HEADERS.items()
+    }
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cross-origin-resource-policy"] == "same-origin"
     assert headers["cross-origin-opener-policy"] == "same-origin"

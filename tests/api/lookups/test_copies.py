@@ -445,6 +445,21 @@ def test_what_a_descriptor_alone_finds_is_a_lead(described: Lineup) -> None:
     assert again.replayed.similarity == answer.similarity
 
 
+def test_a_probe_without_a_descriptor_leaves_the_limits_of_others_as_they_are(
+    described: Lineup,
+) -> None:
+    """Both probes say nothing of their delivery, and only the picture of one is kept."""
+    keep(described, "photographs", REAL, scene(60))
+    calibrate(described, copies=lead_at(0.9))
+    vector = [1.0] + [0.0] * 11
+    sent = LookupRequest(embedding=vector, embedding_space=described.space.fingerprint)
+    kept = LookupRequest(sha256=hashlib.sha256(encoded(scene(60))).hexdigest())
+    answers = [look_up_request(described, each) for each in (sent, kept, sent)]
+    assert [outcomes(each)["descriptor"] for each in answers] == ["no_image", "ran", "no_image"]
+    limits = [each.copies.leads.least_similarity for each in answers if each.copies is not None]
+    assert [each is None for each in limits] == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("edited", "relation"),
     [

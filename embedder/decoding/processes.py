@@ -115,7 +115,7 @@ class ProcessDecoders:
         self._waiting: deque[_Item] = deque()
         self._free_bytes = self.budget_bytes
         self._threads = 0
-        self._resting = 0
+        self._busy = 0  # threads that have an item
         self._starting: set[DecodingProcess] = set()
         self._workers: set[DecodingProcess] = set()
         self._layers = _FEWER_LAYERS
@@ -179,7 +179,7 @@ class ProcessDecoders:
             if self._closed:
                 raise RuntimeError("these decoders are closed")
             waiting = 1 + len(self._retried) + len(self._urgent) + len(self._waiting)
-            if waiting > self._resting and self._threads < self.count:
+            if waiting > self._threads - self._busy and self._threads < self.count:
                 try:
                     self._start_thread()
                 except DecodersUnavailable as err:
@@ -221,8 +221,12 @@ class ProcessDecoders:
         try:
             worker = self._restart(None)
             while (item := self._take(worker)) is not None:
-                worker = self._serve(item, worker)
-                del item  # it holds the file while this thread rests
+                try:
+                    worker = self._serve(item, worker)
+                finally:
+                    del item  # it holds the file while this thread rests
+                    with self._changed:
+                        self._busy -= 1
         except Exception as err:  # a defect: another thread can take the place of this one
             log.exception("a thread that has images decoded ends")
             self._give_up(DecodersUnavailable(f"a defect of Lineup: {type(err).__name__}"))
@@ -253,21 +257,18 @@ class ProcessDecoders:
         """
         until = time.monotonic() + self._idle_seconds
         with self._changed:
-            self._resting += 1
-            try:
-                while not self._closed:
-                    item = self._find_next()
-                    if item is not None:
-                        return item
-                    left = until - time.monotonic()
-                    if worker is None or (left <= 0 and self._threads > 1):
-                        break
-                    self._changed.wait(left if self._threads > 1 else None)
-                self._threads -= 1
-                self._changed.notify_all()
-                return None
-            finally:
-                self._resting -= 1
+            while not self._closed:
+                item = self._find_next()
+                if item is not None:
+                    self._busy += 1
+                    return item
+                left = until - time.monotonic()
+                if worker is None or (left <= 0 and self._threads > 1):
+                    break
+                self._changed.wait(left if self._threads > 1 else None)
+            self._threads -= 1
+            self._changed.notify_all()
+            return None
 
     def _find_next(self) -> _Item | None:
         """Take the next item that was not cancelled; None where there is no memory for it yet."""

@@ -260,6 +260,16 @@ def test_a_worker_can_be_started_ahead_and_makes_the_first_picture() -> None:
     assert decoders.find_workers() == []
 
 
+def test_a_picture_waits_for_the_worker_that_starts_instead_of_starting_another() -> None:
+    others, decoders = find_children(), ProcessDecoders(2)
+    try:
+        decoders.prepare()
+        require_good(decoders)
+        assert len(find_children() - others) == 1
+    finally:
+        decoders.close()
+
+
 def test_there_must_be_a_worker() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         ProcessDecoders(0)

@@ -249,6 +249,15 @@ def digest_at(conn: Connection, space_id: int | None, number: int) -> int:
     return EMPTY if stored is None else digest_from_bytes(stored)
 
 
+def find_time(conn: Connection, number: int) -> datetime | None:
+    """Return when a change was logged, to the microsecond; None if there is no such change.
+
+    Two databases whose logs have equal digests differ in it, unless one is a copy of the other.
+    """
+    query = select(changes.c.at).where(changes.c.number == number)
+    return conn.execute(query).scalar_one_or_none()
+
+
 def count_members(conn: Connection, space_id: int | None) -> int:
     """Return the current number of members of a space, according to the log."""
     of_space = changes.c.space_id == (space_id or 0)

@@ -7,7 +7,7 @@ the training sample is in memory.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -38,13 +38,22 @@ SEED = 20261124
 class Builder:
     """Writes the snapshots of one embedding space into one folder."""
 
-    def __init__(self, directory: Path, space: Space, config: IndexConfig, threads: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        space: Space,
+        config: IndexConfig,
+        threads: int,
+        find_time: Callable[[int], str | None] = lambda _: None,
+    ) -> None:
+        """`find_time` returns when a change was logged, by its number."""
         self._directory = directory
         self._fingerprint = space.fingerprint
         self._dimension = space.dimension
         self._form = space.form
         self._config = config
         self._threads = threads
+        self._find_time = find_time
 
     def append(self, view: View, previous: Manifest) -> Manifest:
         """Write a view as a snapshot that continues the previous one, from which the view's sealed
@@ -174,7 +183,13 @@ class Builder:
         comparison: Comparison | None,
     ) -> Manifest:
         return write_snapshot(
-            self._directory, contents, tuned, trained_rows, comparison, self._fingerprint
+            self._directory,
+            contents,
+            tuned,
+            trained_rows,
+            comparison,
+            self._fingerprint,
+            self._find_time(contents.generation),
         )
 
     def _write(

@@ -32,7 +32,7 @@ from index.cache.snapshots.snapshot import (
 )
 from index.cache.vectors.rows import HeldRows
 from index.errors import IndexDirectoryUnwritable, SnapshotCorrupt
-from index.truth.changes import count_members, digest_at, last_number
+from index.truth.changes import count_members, digest_at, find_time, last_number
 from index.truth.databases.database import Database
 from index.truth.digest import digest_hex
 from index.truth.lookups import read_recent_probes
@@ -73,7 +73,7 @@ class IndexFolder:
         self._database = database
         self._space = space
         self._config = config
-        self._builder = Builder(self.path, space, config, threads)
+        self._builder = Builder(self.path, space, config, threads, self._find_time)
 
     def find_space(self, conn: Connection) -> int | None:
         """Return the row id of the space, and keep it in `space_id`."""
@@ -120,6 +120,9 @@ class IndexFolder:
             )
         if manifest.digest != digest_hex(digest_at(conn, space_id, manifest.generation)):
             raise SnapshotCorrupt(self.path, "its digest is not the one that the change log states")
+        if manifest.changed_at not in (None, _find_time(conn, manifest.generation)):
+            # Equal images, but their corpora, generators or labels may be others.
+            raise SnapshotCorrupt(self.path, "it is of another time than its change in the log")
 
     def build(self) -> Current:
         """Build the index from SQL.
@@ -221,6 +224,10 @@ class IndexFolder:
         rows = hashes.held.sort()
         return write_snapshot_hashes(self.path, manifest, rows, hashes.generation, history)
 
+    def _find_time(self, generation: int) -> str | None:
+        with self._database.read() as conn:
+            return _find_time(conn, generation)
+
     def _open_files(self, manifest: Manifest) -> tuple[Contents, TunedCodes | None]:
         return open_snapshot(
             self.path,
@@ -233,3 +240,9 @@ class IndexFolder:
     def _lookup_probes(self) -> NDArray[np.float32]:
         with self._database.read(unlimited=True) as conn:
             return read_recent_probes(conn, self.space_id, self._space.dimension, LOOKUP_PROBES)
+
+
+def _find_time(conn: Connection, generation: int) -> str | None:
+    """Return the time of a change, as a manifest states it."""
+    time = find_time(conn, generation)
+    return None if time is None else time.isoformat()

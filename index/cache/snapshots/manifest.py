@@ -95,7 +95,8 @@ class Manifest:
     `rows`; `blocks` holds the digests of its blocks. `float_bytes` are the bytes of one of their
     numbers: 4, or 2 in a copy space. `comparison` has the figures of every plan; None if they were
     not measured, or by an earlier release. `hashes` are those of all images, whatever their
-    embedding space; None if none were written.
+    embedding space; None if none were written. `changed_at` is the time of change `generation` in
+    the log; None before the first change, and in snapshots of earlier releases.
     """
 
     format_version: int
@@ -117,6 +118,7 @@ class Manifest:
     float_bytes: int = STORED.itemsize
     comparison: Comparison | None = None
     hashes: SavedHashes | None = None
+    changed_at: str | None = None
 
     @property
     def form(self) -> np.dtype[Any]:
@@ -134,6 +136,8 @@ class Manifest:
             del stated["comparison"]
         if self.hashes is None:
             del stated["hashes"]
+        if self.changed_at is None:
+            del stated["changed_at"]
         return (json.dumps(stated, indent=2, sort_keys=True) + "\n").encode()
 
     @classmethod

@@ -168,6 +168,7 @@ def write_snapshot(
     trained_rows: int,
     comparison: Comparison | None,
     fingerprint: str,
+    changed_at: str | None = None,
 ) -> Manifest:
     """Write the files of a snapshot whose vectors are written already, and publish it with the
     hashes of the snapshot before.
@@ -207,6 +208,7 @@ def write_snapshot(
             tuning=tuned.tuning if tuned else None,
             comparison=comparison,
             hashes=_find_hashes(directory),
+            changed_at=changed_at,
         )
         _publish(directory, manifest)
     except OSError as err:

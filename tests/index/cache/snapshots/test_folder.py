@@ -1,12 +1,14 @@
 """The folder of an index: a snapshot is opened only if it agrees with the database."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from index.cache.live import LiveIndex
 from index.cache.plans.config import IndexConfig
 from index.cache.snapshots.folder import LOOKUP_PROBES, IndexFolder
 from index.cache.snapshots.manifest import MANIFEST, read_manifest
@@ -15,6 +17,7 @@ from index.cache.vectors.rows import HeldRows, MappedRows
 from index.errors import SnapshotCorrupt, TruthDamaged
 from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
+from index.truth.filters import Filter
 from index.truth.lookups import NewLookup, save_lookups
 
 NAMES = [f"image-{i}" for i in range(30)]
@@ -138,6 +141,24 @@ def test_a_snapshot_of_other_members_is_set_aside(
         folder.check(conn, manifest)
     assert folder.open() is None
     assert "the change log states" in caplog.text
+
+
+def test_a_snapshot_of_equal_members_with_other_facts_is_set_aside(
+    new_database_url: Callable[[], str], material: Any, tmp_path: Path
+) -> None:
+    """The database was restored to what it was before, and the same images came again, with other
+    provenance: ids and vectors are equal, so the digests are.
+    """
+    found = []
+    for generator in ("flux", "sdxl"):
+        with Database.open(new_database_url()) as database:
+            material.fill(database, "fakes", "abc", generator=generator)
+            with LiveIndex.open(database, material.space, tmp_path) as live:
+                chosen = Filter(generators=frozenset(["sdxl"]))
+                found.append(len(live.search(material.vector("a"), 3, chosen).neighbours))
+                live.snapshot()
+            assert IndexFolder(database, material.space, tmp_path, SMALL, threads=1).open()
+    assert found == [0, 3]
 
 
 def test_a_damaged_database_is_not_built_from(

@@ -70,6 +70,7 @@ HASHED = replace(
     CODED,
     hashes=SavedHashes(FileStamp("29-0f.hashes.npy", 888, "6" * 64), 19, 50, 29, "7" * 64),
 )
+DATED = replace(HASHED, changed_at="2026-12-01T02:40:00.000001+00:00")
 
 
 @pytest.fixture
@@ -84,8 +85,8 @@ def write(tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize(
     "manifest",
-    [PLAIN, CODED, COMPARED, HASHED],
-    ids=["flat", "coded", "with all plans", "with hashes"],
+    [PLAIN, CODED, COMPARED, HASHED, DATED],
+    ids=["flat", "coded", "with all plans", "with hashes", "with its time"],
 )
 def test_a_manifest_is_read_as_it_was_written(write: Any, manifest: Manifest) -> None:
     assert read_manifest(write(manifest)) == manifest

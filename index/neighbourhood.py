@@ -97,7 +97,7 @@ def _add_evidence(neighbour: Neighbour, compared: Mapping[int, CopyEvidence]) ->
         correspondence=found.correspondence,
         false_match_probability=found.false_match_probability,
     )
-    return replace(neighbour, copy=evidence)
+    return neighbour._replace(copy=evidence)
 
 
 def _order(neighbour: Neighbour, limits: LeadLimits) -> tuple[bool, int, float, float, int]:

@@ -161,7 +161,7 @@ def list_compared(
     nothing.
     """
     known = [
-        replace(each, copy=evidence[each.entry.id]) if each.entry.id in evidence else each
+        each._replace(copy=evidence[each.entry.id]) if each.entry.id in evidence else each
         for each in found
     ]
     return {

@@ -38,7 +38,7 @@ def ids(neighbours: Any) -> list[int]:
 def test_relations_stand_in_their_order() -> None:
     identical = neighbour(1, 0.1, identical=True)
     same_pixels = neighbour(2, 0.99995)
-    near = replace(neighbour(3, 0.2, near_duplicate=True), hamming_distance=12)
+    near = neighbour(3, 0.2, near_duplicate=True)._replace(hamming_distance=12)
     few, many = neighbour(4, 0.9), neighbour(5, 0.1)
     described = neighbour(6, 0.1, copy=CopyEvidence(descriptor_similarity=0.7))
     nearer, further = neighbour(7, 0.9, copy=hashed(34)), neighbour(8, 0.95, copy=hashed(36))

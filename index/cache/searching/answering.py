@@ -102,15 +102,17 @@ def rank_nearest(
     """
     if head.is_emptying or not all(each.asks_nearest_only for each in questions):
         return None
-    selected: dict[Filter, Sequence[Part]] = {}
-    for chosen in {each.chosen for each in questions}:
+    parts_of: dict[Filter, Sequence[Part]] = {}
+    for chosen in _list_filters(questions):
         corpora = held.corpora.held(chosen, head)
         if corpora is None:
             return None
-        selected[chosen] = select_members(view.parts, chosen, corpora)
+        parts_of[chosen] = select_members(view.parts, chosen, corpora)
     searches = [
-        Search(question, probe, selected[question.chosen])
-        for question, probe in zip(questions, probes, strict=True)
+        Search(question, probe, parts)
+        for question, probe, parts in zip(
+            questions, probes, _find_parts(questions, parts_of), strict=True
+        )
     ]
     _rank(searches)
     return searches
@@ -191,17 +193,17 @@ def _begin(
     corpora: CorpusIds,
 ) -> list[Search]:
     """Return a search for each question, with what SQL and the hashes say about its image."""
-    selected: dict[Filter, Sequence[Part]] = {}
-    for question in questions:
-        if question.chosen not in selected:
-            selected[question.chosen] = select_parts(
-                conn,
-                space_id or 0,  # nothing was ever added to the space, and no row has this id
-                view.parts,
-                question.chosen,
-                corpora.find(conn, question.chosen, head),
-                is_emptying=head.is_emptying,
-            )
+    parts_of = {
+        chosen: select_parts(
+            conn,
+            space_id or 0,  # nothing was ever added to the space, and no row has this id
+            view.parts,
+            chosen,
+            corpora.find(conn, chosen, head),
+            is_emptying=head.is_emptying,
+        )
+        for chosen in _list_filters(questions)
+    }
     sha256s = {each.probe_sha256 for each in questions if each.probe_sha256 is not None}
     identical = find_live_ids_by_sha256(conn, sha256s)
     views = [_views(question) for question in questions]
@@ -210,13 +212,33 @@ def _begin(
         Search(
             question,
             probes[number],
-            selected[question.chosen],
+            parts,
             views[number],
             np.array(identical.get(question.probe_sha256 or "", ()), np.int64),
             near[number],
         )
-        for number, question in enumerate(questions)
+        for number, (question, parts) in enumerate(
+            zip(questions, _find_parts(questions, parts_of), strict=True)
+        )
     ]
+
+
+def _list_filters(questions: Sequence[Question]) -> dict[Filter, None]:
+    """Return each different filter once. Most questions share the object."""
+    return dict.fromkeys({id(each.chosen): each.chosen for each in questions}.values())
+
+
+def _find_parts(
+    questions: Sequence[Question], parts_of: Mapping[Filter, Sequence[Part]]
+) -> list[Sequence[Part]]:
+    """Return what each question selects: one object for equal filters. Hashing a filter takes
+    longer than all else that is done for a question here.
+    """
+    known: dict[int, Sequence[Part]] = {}
+    for each in questions:
+        if id(each.chosen) not in known:
+            known[id(each.chosen)] = parts_of[each.chosen]
+    return [known[id(each.chosen)] for each in questions]
 
 
 def _views(question: Question) -> Views:

@@ -147,6 +147,8 @@ class Selections:
 
     def find_due(self) -> Marks | None:
         """Return what a filter selects that should have codes of its own."""
+        if not self._uses:  # so it is for most searches
+            return None
         with self._lock:
             if len(self._coded) >= MOST_CODED:
                 return None

@@ -49,9 +49,8 @@ class EntryRows:
         if held.amendments != amendments:
             return {}
         recent = held.recent
-        known = dict(zip(entry_ids, map(recent.get, entry_ids), strict=True))
-        found = {i: entry for i, entry in known.items() if entry is not None}
-        if held.earlier and len(found) < len(known):
+        found = {i: recent[i] for i in entry_ids if i in recent}
+        if held.earlier and len(found) < len(entry_ids):
             earlier = held.earlier
             again = {i: earlier[i] for i in entry_ids if i not in found and i in earlier}
             self._hold(again, amendments)

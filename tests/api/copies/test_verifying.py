@@ -36,13 +36,13 @@ def stored(stores: BlobStores) -> Iterator[StoredFeatures]:
 
 
 def near(number: int, **parts: object) -> Neighbour:
-    return replace(neighbour(number, 0.5), **parts)  # type: ignore[arg-type]
+    return neighbour(number, 0.5)._replace(**parts)  # type: ignore[arg-type]
 
 
 def also_in(other: Neighbour, number: int) -> Neighbour:
     """The same image in another corpus."""
     again = near(number)
-    return replace(again, entry=replace(again.entry, image=other.entry.image))
+    return again._replace(entry=replace(again.entry, image=other.entry.image))
 
 
 def extract(image: Image.Image) -> LocalFeatures:

@@ -20,7 +20,7 @@ from index.errors import (
     DatabaseUnavailable,
     InvalidDatabaseUrl,
 )
-from index.truth.changes import last_number
+from index.truth.changes import HEAD, last_number
 from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.databases.database import Database, hide_password
 from index.truth.databases.options import DatabaseOptions
@@ -271,3 +271,37 @@ def test_an_unknown_database_or_role_is_refused(database_url: str) -> None:
         with pytest.raises(DatabaseRefused, match=r"no_such_\w+.*does not exist") as caught:
             Database.open(wrong.render_as_string(hide_password=False))
         assert "\n" not in str(caught.value)
+
+
+def roll_back(database: Database) -> None:
+    with database.write() as conn:
+        create_corpus(conn, "lost", CorpusKind.KNOWN_FAKE)
+        raise ZeroDivisionError
+
+
+def test_a_row_of_one_message_is_that_of_a_transaction_after_whatever_the_connection_did(
+    database_url: str,
+) -> None:
+    """Prepared statements go with a rollback, and time-outs are those of a transaction."""
+    with Database.open(
+        database_url, migrate=True, options=DatabaseOptions(pool_size=1)
+    ) as database:
+        for number in range(3):
+            assert database.read_row(HEAD)[3] == number
+            with pytest.raises(ZeroDivisionError):
+                roll_back(database)
+            assert database.read_row(HEAD)[3] == number
+            with database.write() as conn:
+                create_corpus(conn, f"corpus-{number}", CorpusKind.KNOWN_FAKE)
+        limits = "SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
+        with database.read() as conn:
+            expected = tuple(conn.exec_driver_sql(limits).one())
+        assert database.read_row(limits) == expected
+
+
+def test_a_session_that_a_pooler_shares_keeps_nothing(database_url: str) -> None:
+    options = DatabaseOptions(prepared_statements=False)
+    with Database.open(database_url, migrate=True, options=options) as database:
+        assert database.read_row(HEAD)[3] == 0
+        prepared = "SELECT count(*), current_setting('TimeZone') FROM pg_prepared_statements"
+        assert database.read_row(prepared)[0] == 0

@@ -54,7 +54,7 @@ def test_relations_stand_in_their_order() -> None:
 
 def test_without_copies_a_search_has_the_order_of_an_answer() -> None:
     identical, same_pixels = neighbour(4, 0.1, identical=True), neighbour(3, 0.99995)
-    near = replace(neighbour(2, 0.2, near_duplicate=True), hamming_distance=12)
+    near = neighbour(2, 0.2, near_duplicate=True)._replace(hamming_distance=12)
     listed = (identical, same_pixels, near, neighbour(9, 0.97), neighbour(1, 0.96))
     unlike = neighbour(10, 0.5)
     of_no_copy = {10: CopyEvidence(verified=False)}

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from api.calibrations.measuring import choose_sample
 from api.calibrations.request import CalibrationRequest
-from api.ingest.opening import holds_only_embeddings
 from api.ingest.request import IngestRequest
 from api.ingest.uploads import release
 from api.jobs.json import JobAnswer
@@ -92,6 +91,8 @@ def needs_network(job: Job) -> bool:
         case JobKind.REMOVE | JobKind.BACKFILL:
             return False
         case JobKind.INGEST:
+            from api.ingest.opening import holds_only_embeddings  # noqa: PLC0415 -- pyarrow takes 40 MB, which no server needs
+
             return not holds_only_embeddings(IngestRequest.read(job.request))
         case _:
             return True

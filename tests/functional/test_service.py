@@ -116,6 +116,14 @@ def test_what_embeds_nothing_does_not_wait_for_torch_or_other_heavy_packages(
     assert "AssertionError" not in done.stderr
 
 
+def test_a_server_does_not_hold_what_only_some_jobs_need() -> None:
+    script = (
+        "import sys, api.http.serving\n"
+        "assert not {'pyarrow', 'alembic', 'scipy', 'matplotlib', 'cv2'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], timeout=120, check=True)
+
+
 def test_a_load_of_ready_embeddings_does_not_wait_for_torch(tmp_path: Path) -> None:
     """Only the files of the model are read: they say its embedding space and its photographs."""
     info = describe_model(locate_model("builtin"))

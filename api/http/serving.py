@@ -27,6 +27,7 @@ from api.worker.expendable import (
     exit_now,
     has_left_threads,
 )
+from embedder.decoding.free_memory import find_trim
 
 GRACE_SECONDS = 10  # for requests in work, when the server stops
 log = logging.getLogger("uvicorn.error")
@@ -63,6 +64,7 @@ def serve(settings: Settings, *, allow_unauthenticated: bool = False) -> None:
             log.info("%s", migration)
         with current.held() as lineup:
             log_confinement(lineup.decoders, log)
+        find_trim()()  # what loading took and does not need any more
         log.info("Lineup is at %s (stop it with Ctrl-C)", url_of(listeners[0]))
         with suppress(KeyboardInterrupt):  # it is raised again after the server has stopped
             _Server(config, settings.shutdown_grace_seconds, current).run(sockets=listeners)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import encodings.aliases
 import gc
 import importlib
@@ -31,6 +30,7 @@ from PIL import AvifImagePlugin, Image
 from embedder.copies.features import can_extract, load_extractor
 from embedder.decoding import linux
 from embedder.decoding.confinement import LAYERS, Closed, Layer
+from embedder.decoding.free_memory import find_trim
 from embedder.decoding.picture import Picture, PictureOrder
 from embedder.decoding.protocol import (
     LENGTH,
@@ -89,7 +89,7 @@ def main() -> None:
     with _reporting(arguments.replies, "broken"):
         decoder = _load_decoder(arguments.decoder)
         samples = _prepare(decoder)
-    tries, give_back = _make_tries(arguments.parent), _find_trim()
+    tries, give_back = _make_tries(arguments.parent), find_trim()
     os.dup2(1, 2)  # from here on, what native decoders print goes where standard output goes
     layers = _give_up_rights(arguments)
     with _reporting(arguments.replies, "unusable"):
@@ -308,15 +308,6 @@ def _lacked_memory(err: ImageError) -> bool:
     """Whether memory was what a decoder lacked. Native ones say so in words only."""
     detail = getattr(err, "detail", "")
     return isinstance(err.__cause__, MemoryError) or "memory" in detail.lower()
-
-
-def _find_trim() -> Callable[[], object]:
-    """Return glibc's function that gives free memory back; elsewhere one that does nothing."""
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError, TypeError):
-        return lambda: None
-    return lambda: trim(0)
 
 
 def _receive() -> bytes | None:

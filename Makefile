@@ -28,8 +28,10 @@ endif
 demo: $(READY)  ## make fakes, ingest them, look up new images: all of Lineup in one table, without network or server
 	$(BIN)/lineup demo
 
+# The processes of pytest-xdist share the cores already: with a thread for each core in each of them,
+# threads that wait for one another take more than half of the processor's time.
 test: lint  ## everything that CI checks: lint, types, import contracts, then all tests on up to four cores
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 prove: $(READY)  ## the long tests: hundreds of killed processes; the model on held-out photographs
 	$(BIN)/python -m pytest -m prove -s

@@ -7,6 +7,7 @@ instead.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import itertools
 import os
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,6 +44,21 @@ os.environ.pop("COLUMNS", None)
 os.environ.setdefault("LINEUP_DECODING", "threads")
 # A copy descriptor takes a tenth of a second for each picture. Tests of copies name one.
 os.environ.setdefault("LINEUP_COPY_DESCRIPTOR", "none")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Search for no reference cycles while tests are collected, and never again in what they are.
+
+    Nine thousand tests and their modules are 870,000 objects that stay: one search takes 0.6 s,
+    and collecting makes 33 of them, 8 of its 22 s (2 cores, 2026-12-01).
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def unavailable(reason: str) -> NoReturn:

@@ -32,8 +32,8 @@ from api.http.routes import (
 )
 from api.http.routing import make_router
 from api.ingest.uploads import UploadQuota
+from api.operations.checks_json import ReadyAnswer
 from api.operations.health import check_readiness
-from api.operations.json import ReadyAnswer
 from api.release import get_version
 from api.settings import Settings
 from api.worker.current import CurrentLineup

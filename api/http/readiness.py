@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from api.operations.json import ReadyAnswer
+from api.operations.checks_json import ReadyAnswer
 
 # Orchestrators give a probe some seconds; checks take milliseconds, or their own time limits.
 MOST_SECONDS = 5.0

@@ -8,7 +8,7 @@ from api.errors import SpaceIncomplete, UnlistedModel
 from api.jobs.json import JobAnswer
 from api.lineup import Lineup, make_space, open_database
 from api.model import load_embedder
-from api.operations.json import (
+from api.operations.models_json import (
     ActivatedModel,
     ConfinementAnswer,
     ModelAnswer,

@@ -27,7 +27,7 @@ from PIL import Image
 from api.decoding import make_picture_now
 from api.errors import InvalidRequest, ModelExists, ModelInUse, ModelsUnwritable, UnlistedModel
 from api.lineup import open_database
-from api.operations.json import AddedModelAnswer, RemovedModelAnswer
+from api.operations.models_json import AddedModelAnswer, RemovedModelAnswer
 from api.settings import Settings
 from embedder.errors import CorruptWeights
 from embedder.network.added import (

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from api.lineup import open_database, open_thumbnails
-from api.operations.json import BackupAnswer, RestoreAnswer, SpaceDigestAnswer
+from api.operations.backups_json import BackupAnswer, RestoreAnswer
+from api.operations.checks_json import SpaceDigestAnswer
 from api.settings import Settings
 from index.backups.backup import back_up
 from index.backups.manifest import BackupManifest

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from api.ingest.uploads import Upload, list_uploads, sweep
 from api.lineup import open_database, open_features, open_originals, open_thumbnails
-from api.operations.json import FindingAnswer, FsckAnswer, UploadAnswer
+from api.operations.checks_json import FindingAnswer, FsckAnswer, UploadAnswer
 from api.settings import Settings
 from index.proof.findings import Finding, FindingKind
 from index.proof.fsck import fsck

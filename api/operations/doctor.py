@@ -19,8 +19,8 @@ from api.decoding import open_decoders
 from api.errors import ServiceError
 from api.lineup import Lineup, choose_model, make_index_config, make_space, open_database
 from api.model import load_embedder
+from api.operations.checks_json import DoctorAnswer, DoctorFinding, Level
 from api.operations.indexes import describe_comparison, plan_index
-from api.operations.json import DoctorAnswer, DoctorFinding, Level
 from api.server_paths import hider_of
 from api.settings import Settings
 from embedder.decoding.confinement import ConfinementLevel

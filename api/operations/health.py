@@ -11,7 +11,8 @@ import threading
 from typing import Protocol
 
 from api.batcher import Admission
-from api.operations.json import ConfinementAnswer, ReadyAnswer
+from api.operations.checks_json import ReadyAnswer
+from api.operations.models_json import ConfinementAnswer
 from api.server_paths import describe_for_client
 from api.settings import Settings
 from embedder.decoding.confinement import Confinement

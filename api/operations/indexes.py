@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from api.lineup import make_index_config, open_database
-from api.operations.json import IndexAnswer, IndexesAnswer, PlanComparisonAnswer, PlanFiguresAnswer
+from api.operations.indexes_json import (
+    IndexAnswer,
+    IndexesAnswer,
+    PlanComparisonAnswer,
+    PlanFiguresAnswer,
+)
 from api.settings import Settings
 from index.cache.explain import explain
 from index.cache.live import LiveIndex

@@ -13,7 +13,7 @@ from api.terminal.global_options import settings_of
 from api.terminal.options import Json
 
 if TYPE_CHECKING:
-    from api.operations.json import BackupAnswer, RestoreAnswer
+    from api.operations.backups_json import BackupAnswer, RestoreAnswer
 
 Archive = Annotated[
     Path, typer.Argument(metavar="FILE", help="The backup, a tar file.", show_default=False)

@@ -13,7 +13,7 @@ from api.terminal.options import Json
 from api.terminal.progress import let_waiting_threads_sleep
 
 if TYPE_CHECKING:
-    from api.operations.json import DoctorAnswer, FsckAnswer
+    from api.operations.checks_json import DoctorAnswer, FsckAnswer
 
 
 @app.command(rich_help_panel=CARE)

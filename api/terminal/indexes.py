@@ -13,7 +13,7 @@ from api.terminal.global_options import settings_of
 from api.terminal.options import Json
 
 if TYPE_CHECKING:
-    from api.operations.json import IndexAnswer, IndexesAnswer
+    from api.operations.indexes_json import IndexAnswer, IndexesAnswer
     from api.settings import Settings
 
 index = typer.Typer(no_args_is_help=True, help="Show and maintain the index that look-ups search.")

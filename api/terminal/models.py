@@ -23,7 +23,7 @@ from api.terminal.tables import Column, print_table
 
 if TYPE_CHECKING:
     from api.errors import EarlierWeights
-    from api.operations.json import ActivatedModel, AddedModelAnswer, ModelsAnswer
+    from api.operations.models_json import ActivatedModel, AddedModelAnswer, ModelsAnswer
     from embedder.errors import EmbedderError
     from embedder.network.embed import Embedder
 

@@ -17,8 +17,8 @@ from api.http.routes.dependencies import Opened
 from api.http.routing import make_router
 from api.lineup import Lineup
 from api.lookups.answers.names import VERDICT_NAMES
+from api.operations.checks_json import DoctorFinding, Level
 from api.operations.doctor import examine_data
-from api.operations.json import DoctorFinding, Level
 from api.visible import show, show_value
 
 FOLDER = Path(__file__).parent.parent

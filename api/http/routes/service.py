@@ -18,16 +18,12 @@ from api.operations.activating import (
     queue_reembed,
     require_listed,
 )
+from api.operations.checks_json import DoctorAnswer, ReadyAnswer
 from api.operations.doctor import examine
 from api.operations.filling import queue_backfill
 from api.operations.indexes import plan_index
-from api.operations.json import (
-    ActivatedModel,
-    DoctorAnswer,
-    IndexAnswer,
-    ModelsAnswer,
-    ReadyAnswer,
-)
+from api.operations.indexes_json import IndexAnswer
+from api.operations.models_json import ActivatedModel, ModelsAnswer
 
 router = make_router(tags=["service"])
 health = make_router(tags=["service"])

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from api.http.readiness import Readiness
-from api.operations.json import ReadyAnswer
+from api.operations.checks_json import ReadyAnswer
 
 READY = ReadyAnswer(ready=True, checks={"model": "ok"}, generation=1)
 

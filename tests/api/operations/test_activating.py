@@ -18,7 +18,7 @@ from api.operations.activating import (
     require_listed,
     resolve_model,
 )
-from api.operations.json import PanelCheckAnswer
+from api.operations.models_json import PanelCheckAnswer
 from api.settings import Settings
 from embedder.errors import UnknownModel
 from embedder.network.embed import Embedder

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from api.calibrations.needs import Need
+from api.operations.checks_json import DoctorAnswer, DoctorFinding, Level
 from api.operations.doctor import examine, examine_data, examine_installation
-from api.operations.json import DoctorAnswer, DoctorFinding, Level
 from api.settings import Settings
 from embedder.network.panel import PanelCheck
 from index.truth.databases.database import Database

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.operations.json import FindingAnswer, FsckAnswer
+from api.operations.checks_json import FindingAnswer, FsckAnswer
 from api.terminal.checking import print_fsck
 from tests.api.terminal.commands import answer, run
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.operations.json import IndexAnswer, IndexesAnswer
+from api.operations.indexes_json import IndexAnswer, IndexesAnswer
 from api.terminal.indexes import print_indexes
 from tests.api.terminal.commands import answer, run
 

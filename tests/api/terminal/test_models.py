@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.operations.json import ActivatedModel, AddedModelAnswer, ModelAnswer, ModelsAnswer
+from api.operations.models_json import ActivatedModel, AddedModelAnswer, ModelAnswer, ModelsAnswer
 from api.terminal.models import print_activated, print_added, print_models
 from tests.api.terminal.commands import answer, assert_one_line, run
 

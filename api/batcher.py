@@ -128,6 +128,7 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
+        self._embedder.spare_cores()  # decoders are at work beside a look-up's forward
         while (first := self._waiting.get()) is not None:
             batch, last = self._collect(first)
             self._forward(batch)

@@ -183,7 +183,10 @@ def cpu_has_native_bfloat16() -> bool:
 
 
 def set_thread_count(count: int) -> None:
-    """Set the threads of this process's forwards, since several processes may share the cores."""
+    """Set the threads of forwards that the calling thread starts, and threads that begin later.
+
+    Several processes may share the cores.
+    """
     torch.set_num_threads(count)
 
 

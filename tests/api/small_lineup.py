@@ -80,6 +80,9 @@ class TilesModel:
     def preprocess(self, decoded: Any) -> np.ndarray:
         return preprocess(decoded.image, self.info.preprocessing)
 
+    def spare_cores(self) -> None:
+        """It is computed without torch."""
+
     def embed_each(self, pixels: np.ndarray) -> Embeddings:
         return self.embed_pixels(pixels)
 

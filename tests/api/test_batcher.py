@@ -139,12 +139,12 @@ def test_an_image_has_the_same_bits_whatever_is_embedded_beside_it(
             assert logit == own_logit
 
 
-@pytest.mark.parametrize("queue_size", [1, 3, 64])
-def test_the_images_of_one_request_need_no_more_places_than_there_are(
-    queue_size: int, embedder: Embedder, pixels: list[Pixels]
+def test_the_images_of_one_request_need_one_place_and_one_forward(
+    embedder: Embedder, pixels: list[Pixels]
 ) -> None:
-    opened = Batcher(embedder, queue_size)
+    opened = Batcher(embedder, queue_size=1)
     answers = opened.embed_all(pixels)
+    assert opened.forwards == 1
     alone = [opened.embed(image) for image in pixels]
     opened.close()
     assert opened.embed_all([]) == []
@@ -153,6 +153,20 @@ def test_the_images_of_one_request_need_no_more_places_than_there_are(
         assert logit == pytest.approx(own_logit, abs=1e-3)
     with pytest.raises(Overloaded):
         opened.embed_all(pixels)
+
+
+def test_equal_requests_of_several_images_have_equal_bits_whatever_else_waits(
+    batcher: Batcher, pixels: list[Pixels]
+) -> None:
+    expected = batcher.embed_all(pixels[:5])
+    with ThreadPoolExecutor(4) as threads:
+        singles = [threads.submit(batcher.embed, image) for image in pixels]
+        again = [threads.submit(batcher.embed_all, pixels[:5]) for _ in range(3)]
+    assert all(answer.exception() is None for answer in singles)
+    for answer in again:
+        for (vector, logit), (own, own_logit) in zip(answer.result(), expected, strict=True):
+            assert vector.tobytes() == own.tobytes()
+            assert logit == own_logit
 
 
 def test_each_of_several_requests_gets_its_own_embedding(

@@ -45,6 +45,9 @@ def attempt(words: str) -> None:
 def decode(data: bytes, orders: Sequence[PictureOrder]) -> Iterator[Picture | ImageError]:
     if data.startswith(PLANT):
         action, _, argument = data.removeprefix(PLANT).decode().partition(" ")
+        if action == "after_first":
+            yield next(iter(make_pictures(data, orders)))
+            action = argument
         try:
             globals()[action](argument)
         except ImageError as err:

@@ -12,8 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from embedder.decoding.picture import PictureOrder, make_picture
-from embedder.errors import CorruptImage, ImageTooLarge, NotAnImage, TruncatedImage
+from embedder.decoding.picture import PictureOrder, make_picture, make_pictures
+from embedder.errors import (
+    CorruptImage,
+    ImageTooLarge,
+    ImageTooSmall,
+    NotAnImage,
+    TruncatedImage,
+)
 from embedder.file_metadata.reading import read_file_metadata
 from embedder.pictures.decode import decode, make_thumbnail
 from embedder.pictures.delivery import Condition, deliver
@@ -37,6 +43,34 @@ def encode(width: int = 70, height: int = 50, seed: int = 0, text: str | None = 
         info.add_text("parameters", text)
     Image.fromarray(noise).save(file, "PNG", pnginfo=info)
     return file.getvalue()
+
+
+def test_a_file_that_cannot_be_decoded_fails_each_order_that_decodes_it() -> None:
+    orders = [PictureOrder(LIMITS, MODEL), PictureOrder(LIMITS, file_metadata=True)] * 2
+    made = list(make_pictures(encode(text="a landscape")[:-20], orders))
+    assert [type(each) for each in made[::2]] == [TruncatedImage] * 2
+    alone = make_picture(encode(text="a landscape")[:-20], orders[1])
+    assert [each.file_metadata for each in made[1::2]] == [alone.file_metadata] * 2
+
+
+def test_several_orders_make_what_each_of_them_makes_and_a_refusal_is_of_one_order() -> None:
+    data = encode(200, 170)
+    too_small = PictureOrder(LIMITS, replace(NATIVE, crop_size=300))
+    read = PictureOrder(LIMITS, NATIVE, condition=True, luminance=True)
+    again = replace(read, pixels=False, luminance=False, reencodings=REENCODING_GROUPS[0])
+    rest = PictureOrder(LIMITS, perceptual_hash=True, view_hashes=True)
+    refused, *made = make_pictures(data, [too_small, read, again, rest])
+    assert isinstance(refused, ImageTooSmall)
+    one, other, last = made
+    expected = [make_picture(data, order) for order in (read, again, rest)]
+    assert np.array_equal(one.pixels, expected[0].pixels)
+    assert (one.condition, one.luminance_std) == (
+        expected[0].condition,
+        expected[0].luminance_std,
+    )
+    for mine, theirs in zip(other.reencodings.usable, expected[1].reencodings.usable, strict=True):
+        assert np.array_equal(mine.pixels, theirs.pixels)
+    assert last.view_hashes == expected[2].view_hashes
 
 
 def test_what_is_no_image_or_cut_or_too_large_raises_a_leaf() -> None:

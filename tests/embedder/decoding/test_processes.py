@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, wait
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -299,6 +300,28 @@ def test_a_picture_over_the_budget_is_refused_at_once() -> None:
     assert error.needed_bytes > 1_000_000
     assert decoders.find_workers() == []
     decoders.close()
+
+
+def test_a_file_is_decoded_for_several_orders_each_with_its_own_parts(
+    planted: ProcessDecoders,
+) -> None:
+    data = encode(90, 80)
+    orders = [ORDER, replace(ORDER, thumbnail_pixels=32), PictureOrder(LIMITS, view_hashes=True)]
+    made = [each.result(30) for each in planted.submit_all(data, orders)]
+    for one, order in zip(made, orders, strict=True):
+        expected = make_picture(data, order)
+        np.testing.assert_equal(one.pixels, expected.pixels)
+        assert one.thumbnail == expected.thumbnail
+        assert one.view_hashes == expected.view_hashes
+    require_good(planted)
+
+
+def test_a_picture_is_there_before_that_of_the_next_order(planted: ProcessDecoders) -> None:
+    require_good(planted)  # so that the crash could be that of another file, and it is tried again
+    first, second = planted.submit_all(plant("after_first", "segfault"), [ORDER, ORDER])
+    assert isinstance(first.exception(30), NotAnImage)
+    assert isinstance(second.exception(30), NotAnImage | DecoderCrashed)
+    require_good(planted)
 
 
 def test_urgent_pictures_come_first(planted: ProcessDecoders) -> None:

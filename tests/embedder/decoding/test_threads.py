@@ -84,6 +84,19 @@ def test_one_that_fails_is_alone() -> None:
         decoders.close()
 
 
+def test_several_orders_of_one_file_are_one_piece_of_work() -> None:
+    decoders = ThreadDecoders(1)
+    try:
+        data, orders = encode(), [ORDER, PictureOrder(LIMITS, view_hashes=True)]
+        first, second = (each.result() for each in decoders.submit_all(data, orders))
+        assert first.perceptual_hash == make_picture(data, ORDER).perceptual_hash
+        assert second.view_hashes == make_picture(data, orders[1]).view_hashes
+        failed = decoders.submit_all(b"nothing", orders, urgent=True)
+        assert [type(each.exception()) for each in failed] == [NotAnImage] * 2
+    finally:
+        decoders.close()
+
+
 def test_a_native_decoder_writes_nothing_to_standard_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

@@ -26,6 +26,8 @@ FORMAT_VERSION = 2
 # Format 1 held one exact FAISS index of a few thousand vectors, which SQL replaces in a moment.
 EARLIER_FORMATS = (1,)
 MANIFEST = "manifest.json"
+# The field with the sha256 of all others, as they are written. Earlier releases wrote none.
+OWN_DIGEST = "sha256"
 FORMS = {form.itemsize: form for form in (STORED, HALF)}
 
 
@@ -138,7 +140,7 @@ class Manifest:
             del stated["hashes"]
         if self.changed_at is None:
             del stated["changed_at"]
-        return (json.dumps(stated, indent=2, sort_keys=True) + "\n").encode()
+        return (_dump(stated | {OWN_DIGEST: _digest(stated)}) + "\n").encode()
 
     @classmethod
     def from_json(cls, stated: dict[str, Any]) -> Manifest:
@@ -215,10 +217,21 @@ def read_manifest(directory: Path) -> Manifest | None:
         raise SnapshotCorrupt(
             path, f"its format is {version!r}; this release reads {FORMAT_VERSION}"
         )
+    digest = stated.pop(OWN_DIGEST, None)
+    if digest not in (None, _digest(stated)):
+        raise SnapshotCorrupt(path, "the manifest was changed after it was written")
     try:
         return Manifest.from_json(stated)
     except (KeyError, TypeError, ValueError) as err:
         raise SnapshotCorrupt(path, f"the manifest is incomplete: {err!r}") from err
+
+
+def _dump(stated: dict[str, Any]) -> str:
+    return json.dumps(stated, indent=2, sort_keys=True)
+
+
+def _digest(stated: dict[str, Any]) -> str:
+    return hashlib.sha256(_dump(stated).encode()).hexdigest()
 
 
 def snapshot_files(directory: Path) -> tuple[Manifest, tuple[Path, ...]] | None:

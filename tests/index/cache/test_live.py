@@ -18,7 +18,7 @@ from index.cache.following.folding import FoldPolicy
 from index.cache.following.maintenance import Pace
 from index.cache.live import LiveIndex
 from index.cache.searching.questions import Question
-from index.cache.snapshots.manifest import MANIFEST, read_manifest
+from index.cache.snapshots.manifest import MANIFEST, OWN_DIGEST, read_manifest
 from index.cache.snapshots.snapshot import SUFFIXES, directory_lock
 from index.errors import SnapshotCorrupt, TruthDamaged
 from index.truth.corpora import remove_corpus
@@ -55,6 +55,7 @@ def test_the_newest_state_is_searched_although_the_thread_that_follows_is_behind
 
 def rewrite(folder: Path, **changed: Any) -> None:
     stated = json.loads((folder / MANIFEST).read_text()) | changed
+    stated.pop(OWN_DIGEST, None)  # earlier releases wrote none
     (folder / MANIFEST).write_text(json.dumps(stated))
 
 

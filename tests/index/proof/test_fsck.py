@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from index.blobs import FEATURES_SUFFIX, ORIGINAL_SUFFIX, BlobStore
 from index.cache.live import LiveIndex
-from index.cache.snapshots.manifest import MANIFEST
+from index.cache.snapshots.manifest import MANIFEST, OWN_DIGEST
 from index.jsontext import JSON
 from index.proof.fsck import ORPHAN_AGE_SECONDS, FindingKind, fsck
 from index.truth.calibrations import CalibrationScope, add_delivered, save_calibration
@@ -270,6 +270,7 @@ def age(path: Path) -> None:
 
 def rewrite(folder: Path, **changed: Any) -> None:
     stated = json.loads((folder / MANIFEST).read_text()) | changed
+    stated.pop(OWN_DIGEST, None)  # earlier releases wrote none
     (folder / MANIFEST).write_text(json.dumps(stated))
 
 

@@ -14,6 +14,7 @@ from index.cache.plans.recall import Tuning
 from index.cache.snapshots.manifest import (
     FORMAT_VERSION,
     MANIFEST,
+    OWN_DIGEST,
     FileStamp,
     Manifest,
     SavedHashes,
@@ -77,6 +78,7 @@ DATED = replace(HASHED, changed_at="2026-12-01T02:40:00.000001+00:00")
 def write(tmp_path: Path) -> Any:
     def put(manifest: Manifest, **changed: Any) -> Path:
         stated = json.loads(manifest.to_bytes()) | changed
+        del stated[OWN_DIGEST]  # as earlier releases wrote it
         (tmp_path / MANIFEST).write_text(json.dumps(stated))
         return tmp_path
 
@@ -90,6 +92,22 @@ def write(tmp_path: Path) -> Any:
 )
 def test_a_manifest_is_read_as_it_was_written(write: Any, manifest: Manifest) -> None:
     assert read_manifest(write(manifest)) == manifest
+
+
+@pytest.mark.parametrize(
+    "changed", [(b'"nprobe": 3', b'"nprobe": 1'), (b'"trained_rows": ', b'"trained_rows": 1')]
+)
+def test_a_manifest_that_was_changed_is_refused(
+    tmp_path: Path, changed: tuple[bytes, bytes]
+) -> None:
+    """Fewer lists, for example, would be searched than the recall was measured with."""
+    written = DATED.to_bytes()
+    assert changed[0] in written
+    (tmp_path / MANIFEST).write_bytes(written)
+    assert read_manifest(tmp_path) == DATED
+    (tmp_path / MANIFEST).write_bytes(written.replace(*changed, 1))
+    with pytest.raises(SnapshotCorrupt, match="changed after"):
+        read_manifest(tmp_path)
 
 
 def test_the_field_names_are_those_of_format_2() -> None:
@@ -107,6 +125,7 @@ def test_the_field_names_are_those_of_format_2() -> None:
         "generation",
         "plan",
         "rows",
+        "sha256",
         "space_fingerprint",
         "trained_rows",
         "tuning",

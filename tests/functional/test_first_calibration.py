@@ -12,7 +12,6 @@ from fastapi.testclient import TestClient
 
 from api.http.app import create_app
 from api.settings import Settings
-from api.terminal.demonstration import make_images
 from tests.clients import NO_BROWSER
 from tests.functional.terminal import answer, lineup
 
@@ -20,11 +19,9 @@ SIMILAR = "similar_to_known_fakes"
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(demonstration: Path) -> Path:
     """The demonstration's fakes, photographs and probes."""
-    folder = tmp_path_factory.mktemp("images")
-    make_images(folder)
-    return folder
+    return demonstration / "lineup-demo" / "images"
 
 
 @pytest.fixture(scope="module")

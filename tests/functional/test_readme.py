@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from api.settings import Settings
 from api.terminal import app
 from tests.functional.browsing import serving
+from tests.functional.conftest import DEMONSTRATION_ENVIRONMENT
 from tests.functional.transcripts import Command, commands_of, is_same_output, write_outputs
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,6 @@ REWRITTEN = (
     "if this was intended: LINEUP_WRITE_DOCS=1 python -m pytest tests/functional/test_readme.py"
 )
 ADDRESS = "http://127.0.0.1:8787"
-TERMINAL_COLUMNS = "100"
 DEMONSTRATION = "make demo"
 # Commands that stay: they are named and checked elsewhere, but not run here.
 NOT_RUN = ("lineup serve", "make ")
@@ -72,10 +72,10 @@ Transcript = list[tuple[Command, list[str]]]
 
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> Iterator[pytest.MonkeyPatch]:
-    """A terminal of a known width, and the precision of the outputs: every processor has it."""
+    """The terminal in which the demonstration ran."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COLUMNS", TERMINAL_COLUMNS)
-        patch.setenv("LINEUP_PRECISION", "float32")
+        for name, value in DEMONSTRATION_ENVIRONMENT.items():
+            patch.setenv(name, value)
         patch.setenv("LINEUP_OFFLINE", "true")
         # As a reader has it. The demonstration's data have no vectors of a copy descriptor, so it
         # does not matter which one is installed.
@@ -83,15 +83,12 @@ def environment() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-@pytest.fixture(scope="module")
-def demonstration(
-    tmp_path_factory: pytest.TempPathFactory, environment: pytest.MonkeyPatch
-) -> tuple[Path, list[str]]:
-    """A folder in which the demonstration ran, and what it printed."""
-    folder = tmp_path_factory.mktemp("readme")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return folder, run_lineup("demo")
+@pytest.fixture
+def after_demo(demonstration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder of this test's own in which the demonstration ran."""
+    shutil.copytree(demonstration, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="module", params=PAGES, ids=lambda page: page.name)
@@ -100,16 +97,9 @@ def page(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def transcript(
-    page: Path,
-    demonstration: tuple[Path, list[str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Transcript:
+def transcript(page: Path, after_demo: Path, monkeypatch: pytest.MonkeyPatch) -> Transcript:
     """The commands of a page with what they print, on data of its own."""
-    made, table = demonstration
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
+    table = (after_demo / "printed").read_text(encoding="utf-8").splitlines()
     commands = list(commands_of(page.read_text(encoding="utf-8")))
     with ExitStack() as running:
         url = ""
@@ -194,12 +184,8 @@ def test_the_first_search_is_the_easy_case() -> None:
     assert "identical" in "\n".join(search.shown)
 
 
-def test_the_python_client_of_the_api_page_runs(
-    demonstration: tuple[Path, list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(demonstration[0])
+@pytest.mark.usefixtures("after_demo")
+def test_the_python_client_of_the_api_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
@@ -212,13 +198,9 @@ def test_the_python_client_of_the_api_page_runs(
 
 
 @pytest.mark.browser
-def test_the_page_shows_the_words_of_its_picture(
-    browser: Browser,
-    demonstration: tuple[Path, list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.usefixtures("after_demo")
+def test_the_page_shows_the_words_of_its_picture(browser: Browser) -> None:
     """The picture carries its words as a text chunk, so that nobody has to read pixels."""
-    monkeypatch.chdir(demonstration[0])
     with serving(demonstration_settings()) as (url, _):
         pixels, words = photograph(browser, url)
     in_window = [text for text, is_in_window in words if is_in_window]

@@ -140,13 +140,9 @@ def test_what_keeps_a_server_from_starting_is_one_line(
 
 
 @pytest.fixture(scope="module")
-def after_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def after_demo(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder in which `lineup demo` ran."""
-    folder = tmp_path_factory.mktemp("demo")
-    done = lineup("demo", "--offline", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    (folder / "printed").write_text(done.stdout)
-    return folder
+    return shutil.copytree(demonstration, tmp_path_factory.mktemp("demo") / "folder")
 
 
 def test_the_commands_that_the_demonstration_prints_work(after_demo: Path) -> None:

@@ -19,6 +19,7 @@ from embedder.decoding.budget import (
 )
 from embedder.decoding.picture import PictureOrder
 from embedder.decoding.process import DecodingProcess, WorkerOptions
+from embedder.decoding.processes import DECODER
 from embedder.pictures.decode import ImageLimits
 from embedder.pictures.delivery import Condition
 from embedder.pictures.preprocess import Preprocessing, Resample
@@ -108,13 +109,13 @@ def test_the_smallest_limit_of_all_control_groups_counts(tmp_path: Path) -> None
 @pytest.mark.prove
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
 def test_no_kind_of_file_takes_more_than_it_is_charged() -> None:
-    options = WorkerOptions("embedder.decoding.picture:make_picture", 300.0, 2**33, 2**28)
+    options = WorkerOptions(DECODER, 300.0, 2**33, 2**28)
     for name, data in encoded_samples(make_picture(2_400, 2_000)).items():
         need = estimate_need(data, ORDER).expected
         worker = DecodingProcess.start(options)
         try:
             before = _read_status(worker.pid, "VmRSS")
-            worker.make_picture(data, ORDER, need)
+            list(worker.make_pictures(data, [ORDER], need))
             taken = _read_status(worker.pid, "VmHWM") - before
         finally:
             worker.end()

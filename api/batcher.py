@@ -15,7 +15,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -124,16 +124,29 @@ class Batcher:
         """Finish what is waiting, then stop."""
         with self._opening:
             self._open = False
-        self._waiting.put(None)
+        if self._thread.is_alive():
+            self._waiting.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        self._embedder.spare_cores()  # decoders are at work beside a look-up's forward
-        while (first := self._waiting.get()) is not None:
-            batch, last = self._collect(first)
-            self._forward(batch)
-            if last:
-                return
+        try:
+            self._embedder.spare_cores()  # decoders are at work beside a look-up's forward
+            while (first := self._waiting.get()) is not None:
+                batch, last = self._collect(first)
+                self._forward(batch)
+                if last:
+                    return
+        finally:
+            self._refuse()  # whatever ends this thread, no request waits for it
+
+    def _refuse(self) -> None:
+        """Take no more requests, and refuse those that wait."""
+        with self._opening:
+            self._open = False
+        with suppress(queue.Empty):
+            while True:
+                if (waiting := self._waiting.get_nowait()) is not None:
+                    waiting.answer.set_exception(Overloaded(self.queue_size, 1))
 
     def _collect(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
         """Return what waits now, up to one forward, and whether the end was seen."""
@@ -160,6 +173,7 @@ class Batcher:
     def _answer(self, batch: list[_Waiting], embed: Callable[[Pixels], Embeddings]) -> None:
         try:
             embeddings = embed(np.stack([each for waiting in batch for each in waiting.pictures]))
+            each_embedded = [*zip(embeddings.vectors, map(float, embeddings.logits), strict=True)]
         except (
             Exception
         ) as err:  # a boundary: each waiting request gets the reason, and the thread lives on
@@ -167,6 +181,6 @@ class Batcher:
                 waiting.answer.set_exception(err)
             return
         self.forwards += 1
-        embedded = zip(embeddings.vectors, map(float, embeddings.logits), strict=True)
+        embedded = iter(each_embedded)
         for waiting in batch:
             waiting.answer.set_result([*islice(embedded, len(waiting.pictures))])

@@ -137,6 +137,15 @@ def answer_all(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[Answe
     Raises `InvalidVector`, `InvalidFilter`, `UnknownCorpus`, `CorpusKindConflict`, `TruthDamaged`,
     `DatabaseUnavailable`.
     """
+    try:
+        return _search_and_answer(lineup, prepared)
+    finally:  # features that nothing was compared with, and those of a look-up that failed
+        for each in prepared:
+            if each.probe.features is not None:
+                each.probe.features.cancel()
+
+
+def _search_and_answer(lineup: Lineup, prepared: Sequence[PreparedLookup]) -> list[AnsweredLookup]:
     limits = Limits.of(lineup)
     begun = [_begin(lineup, each, limits.false_match_rate) for each in prepared]
     asked = [question for each in begun for question in each.questions.asked]

@@ -66,6 +66,32 @@ def test_an_error_of_the_forward_reaches_every_waiter(batcher: Batcher) -> None:
     assert batcher.forwards == 0
 
 
+class DefectiveEmbedder(Embedder):
+    """A model whose preparation of the thread fails when the gate is opened."""
+
+    gate = Event()
+
+    def spare_cores(self) -> None:
+        self.gate.wait()
+        raise MemoryError
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_thread_that_ended_by_a_defect(
+    pixels: list[Pixels],
+) -> None:
+    defective = DefectiveEmbedder.load(device="cpu")
+    opened = Batcher(defective, queue_size=4)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(opened.embed, pixels[0])
+        defective.gate.set()
+        with pytest.raises(Overloaded):
+            waiting.result(timeout=30)
+    with pytest.raises(Overloaded):
+        opened.embed(pixels[0])
+    opened.close()
+
+
 def test_the_next_image_is_embedded_after_an_error_of_the_forward(
     batcher: Batcher, pixels: list[Pixels]
 ) -> None:

@@ -209,6 +209,21 @@ class LiveIndex:
         """
         return self._current.follow(limit)
 
+    def prepare_for_filters(self) -> None:
+        """Measure what the first filter would otherwise wait for. Does nothing if it was measured.
+
+        For the thread that follows the log.
+
+        Raises:
+            TruthDamaged, DatabaseUnavailable
+
+        """
+
+        def prepare() -> None:
+            self._current.view.sealed.prepare_for_filters()
+
+        self._repeat_after_healing(prepare)
+
     def read_hashes(self) -> None:
         """Read the perceptual hashes that a search would otherwise wait for.
 

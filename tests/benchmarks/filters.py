@@ -3,7 +3,7 @@
 
 For filters that select a known share of the corpus, prints p50 and p99 of the whole search (the
 first of its kind and later ones), recall@10 compared with a search over every selected vector, and
-whether k neighbours were returned.
+whether k neighbours were returned. As in a server, a thread follows the change log.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     space = make_space(probes.shape[1])
     with (
         Database.open(f"sqlite:///{work / 'lineup.db'}") as database,
-        LiveIndex.open(database, space, work / "lineup-index") as live,
+        LiveIndex.open(database, space, work / "lineup-index", background=True) as live,
     ):
         # Blocks of vectors are compared with their digests when they are first read.
         for probe in probes:

@@ -25,6 +25,7 @@ class Log:
         self.built_at: list[int] = []
         self.hashes_read_at: list[int] = []
         self.late_hashes_read = 0
+        self.prepared = 0
         self.built = threading.Event()
         self.due = False
 
@@ -32,6 +33,9 @@ class Log:
         self.followed += 1
         self.due = not self.built_at
         return self.followed < self.turns
+
+    def prepare_for_filters(self) -> None:
+        self.prepared += 1
 
     def read_hashes(self) -> None:
         self.hashes_read_at.append(self.followed)
@@ -78,6 +82,7 @@ def test_building_begins_when_the_log_was_followed_to_its_end() -> None:
     maintained.stop()
     assert log.built_at[0] >= log.turns
     assert log.hashes_read_at[0] >= log.turns
+    assert log.prepared
 
 
 def test_late_hashes_are_read_at_the_end_of_the_log_and_then_not_again_for_a_while() -> None:

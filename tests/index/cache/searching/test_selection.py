@@ -12,7 +12,12 @@ from sqlalchemy import Connection
 
 from index.cache.live import LiveIndex
 from index.cache.searching.corpus_ids import CorpusIds
-from index.cache.searching.selection import FEW_VALUES, Criteria, select_parts
+from index.cache.searching.selection import (
+    FEW_VALUES,
+    ROWS_AT_ONCE,
+    Criteria,
+    select_parts,
+)
 from index.cache.segments.view import Part
 from index.errors import InvalidFilter, UnknownCorpus
 from index.truth.changes import read_head
@@ -133,10 +138,12 @@ def test_an_instant_outside_of_a_range_and_no_instant_are_left_out() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, FEW_VALUES, FEW_VALUES + 1, 60])
 def test_few_and_many_values_are_compared_with_the_same_result(count: int) -> None:
-    segment = growing_of(unit_rows(80))
-    segment.fact_buffer["corpus_id"][:80] = np.arange(80)
-    criteria = Criteria(tuple(range(3, 3 + count)), None, None, None, None)
-    assert np.flatnonzero(criteria(segment)).tolist() == list(range(3, 3 + count))
+    size, first = ROWS_AT_ONCE + 40, ROWS_AT_ONCE - 40
+    segment = growing_of(unit_rows(size, 2))
+    segment.fact_buffer["corpus_id"][:size] = np.arange(size)
+    wanted = range(first, first + count)
+    criteria = Criteria(tuple(wanted), None, None, None, None)
+    assert np.flatnonzero(criteria(segment)).tolist() == [*wanted]
 
 
 def test_equal_criteria_are_one_key() -> None:

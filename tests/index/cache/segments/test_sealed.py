@@ -67,6 +67,29 @@ def test_an_empty_segment_has_no_ids_and_can_be_warmed() -> None:
     assert segment.find(np.array([1])).tolist() == []
 
 
+class TakenRows(HeldRows):
+    """Rows that count how often some of them were read."""
+
+    taken = 0
+
+    def take(self, positions: Any) -> Any:
+        self.taken += 1
+        return super().take(positions)
+
+
+def test_what_filters_need_is_measured_once_and_not_without_codes(
+    coded: SealedSegment, rows: Any
+) -> None:
+    counted = TakenRows(rows)
+    SealedSegment(counted, coded.facts, Words()).prepare_for_filters()
+    assert counted.taken == 0
+    segment = SealedSegment(counted, coded.facts, Words(), coded.tuned)
+    segment.prepare_for_filters()
+    assert counted.taken == 1
+    segment.warm(coded)
+    assert counted.taken == 1
+
+
 def test_the_selections_of_the_segment_before_are_there_when_the_next_one_is_used() -> None:
     before, after = sealed_of(unit_rows(5)), sealed_of(unit_rows(7))
     calls = []

@@ -28,6 +28,8 @@ from index.cache.searching.answering import (
     Probes,
     TooFarBehind,
     answer_questions,
+    find_views,
+    list_sha256s,
     rank_nearest,
     write_results,
 )
@@ -47,6 +49,7 @@ from index.truth.membership import live_digest
 from index.truth.perceptual import PerceptualHash
 from index.truth.spaces import Space, SpaceKind
 from index.truth.vectors import check_vector, check_vectors
+from index.view_hashes import Views
 
 logger = logging.getLogger(__name__)
 
@@ -301,23 +304,26 @@ class LiveIndex:
     def _search(
         self, questions: Sequence[Question], probes: Probes, *, newest: bool
     ) -> tuple[Head, tuple[SearchResult, ...]]:
-        answered = self._repeat_after_healing(lambda: self._answer_nearest(questions, probes))
+        views = find_views(questions)
+        answered = self._repeat_after_healing(
+            lambda: self._answer_nearest(questions, probes, views)
+        )
         if answered is None:
-            answered = self._answer(questions, probes, newest=newest)
+            answered = self._answer(questions, probes, views, newest=newest)
         self._maintenance.after_search()
         return answered
 
     def _answer_nearest(
-        self, questions: Sequence[Question], probes: Probes
+        self, questions: Sequence[Question], probes: Probes, views: Sequence[Views]
     ) -> tuple[Head, tuple[SearchResult, ...]] | None:
         """Answer questions for the nearest members from memory, reading only rows that are not
         held; None if more has to be read, or the view is behind.
         """
-        peeked = self._current.peek()
+        peeked = self._current.peek(list_sha256s(questions))
         if peeked is None:
             return None
         (view, head), held = peeked, self._current.held
-        searches = rank_nearest(view, head, questions, probes, held)
+        searches = rank_nearest(view, head, questions, probes, views, self._current.pictures, held)
         if searches is None:
             return None
         wanted = dict.fromkeys([i for search in searches for i, _ in search.listed])
@@ -332,12 +338,17 @@ class LiveIndex:
         return head, write_results(searches, entries, view)
 
     def _answer(
-        self, questions: Sequence[Question], probes: Probes, *, newest: bool
+        self,
+        questions: Sequence[Question],
+        probes: Probes,
+        views: Sequence[Views],
+        *,
+        newest: bool,
     ) -> tuple[Head, tuple[SearchResult, ...]]:
         def ask(conn: Connection, view: View, head: Head) -> tuple[Head, tuple[SearchResult, ...]]:
             current, space_id = self._current, self._folder.space_id
             results = answer_questions(
-                conn, head, view, space_id, questions, probes, current.pictures, current.held
+                conn, head, view, space_id, questions, probes, views, current.pictures, current.held
             )
             return head, results
 

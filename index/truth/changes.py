@@ -154,16 +154,17 @@ class Head(NamedTuple):
     corpora: int
 
 
-# Every search asks this.
-HEAD = (
-    "SELECT last, amendments, EXISTS (SELECT 1 FROM corpora WHERE emptying), "
-    "(SELECT count(*) FROM corpora) FROM change_counter"
+# Every search asks this. The columns are those of `head_from_row`.
+HEAD_COLUMNS = (
+    "last, amendments, EXISTS (SELECT 1 FROM corpora WHERE emptying), "
+    "(SELECT count(*) FROM corpora)"
 )
+HEAD = f"SELECT {HEAD_COLUMNS} FROM change_counter"  # noqa: S608  # nosec B608 # constants
 
 
 def head_from_row(row: Sequence[Any]) -> Head:
-    """Return the head in the only row of the query `HEAD`."""
-    last, amendments, is_emptying, corpora = row
+    """Return the head in a row that begins with `HEAD_COLUMNS`."""
+    last, amendments, is_emptying, corpora, *_ = row
     return Head(last, amendments, bool(is_emptying), corpora)
 
 

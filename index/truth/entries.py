@@ -6,6 +6,7 @@ change log.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,8 +18,9 @@ from sqlalchemy import ColumnElement, Connection, Dialect, or_, select, update
 from index.errors import InvalidFilter, UnknownCorpus, UnknownEntry
 from index.failpoints import Failpoint, reach
 from index.jsontext import JSON
-from index.truth.changes import record_removals
+from index.truth.changes import HEAD, HEAD_COLUMNS, Head, head_from_row, record_removals
 from index.truth.corpora import CorpusKind, Keep, find_corpus_ids, lock_corpus
+from index.truth.databases.database import Database
 from index.truth.images import ImageFacts
 from index.truth.perceptual import PerceptualHash
 from index.truth.schema import LARGEST_ID, corpora, entries, images
@@ -160,6 +162,29 @@ def find_live_ids_by_sha256(conn: Connection, sha256s: Collection[str]) -> dict[
         for sha256, entry_id in _compose_ids_by_sha256(conn.dialect).fetch(conn, some):
             found.setdefault(sha256, []).append(entry_id)
     return found
+
+
+_LIVE_IMAGES = (
+    "SELECT 1 FROM images JOIN entries ON entries.image_id = images.id "
+    "WHERE entries.removed_at IS NULL AND images.sha256"
+)
+_AMONG = {"sqlite": "IN (SELECT value FROM json_each(?))", "postgresql": "= ANY (%s::varchar[])"}
+_HEAD_AND_LIVE = {
+    dialect: f"SELECT {HEAD_COLUMNS}, EXISTS ({_LIVE_IMAGES} {among}) FROM change_counter"  # noqa: S608  # nosec B608 # constants
+    for dialect, among in _AMONG.items()
+}
+
+
+def read_head_unless_live(database: Database, sha256s: Collection[str]) -> Head | None:
+    """Return the head of the log; None if one of these images has a live entry. One statement, so
+    both are of one state.
+    """
+    if not sha256s:
+        return head_from_row(database.read_row(HEAD))
+    values = sorted(sha256s)
+    given = values if database.dialect == "postgresql" else json.dumps(values)
+    row = database.read_row(_HEAD_AND_LIVE[database.dialect], (given,))
+    return None if row[-1] else head_from_row(row)
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TypeVar
 
@@ -25,8 +25,9 @@ from index.cache.snapshots.manifest import Manifest
 from index.cache.vectors.rows import MappedRows
 from index.errors import TruthDamaged
 from index.failpoints import Failpoint, reach
-from index.truth.changes import HEAD, Head, head_from_row, last_number, read_head
+from index.truth.changes import Head, last_number, read_head
 from index.truth.databases.database import Database
+from index.truth.entries import read_head_unless_live
 
 T = TypeVar("T")
 
@@ -101,11 +102,13 @@ class CurrentView:
             self._amendments = head.amendments
         return before < self.generation < head.last
 
-    def peek(self) -> tuple[View, Head] | None:
-        """Return the view and the head of the log if the view lacks no change; one small SELECT."""
-        head = head_from_row(self._database.read_row(HEAD))
+    def peek(self, sha256s: Collection[str] = ()) -> tuple[View, Head] | None:
+        """Return the view and the head of the log if the view lacks no change, and none of these
+        images has a live entry; one small SELECT.
+        """
+        head = read_head_unless_live(self._database, sha256s)
         view = self.view
-        return (view, head) if view.generation == head.last else None
+        return (view, head) if head is not None and view.generation == head.last else None
 
     def read(self, ask: Callable[[Connection, View, Head], T], *, complete: bool) -> T:
         """Call `ask` with a transaction, a view, and the head of the log, which the view may lack

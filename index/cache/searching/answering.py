@@ -94,11 +94,35 @@ class Search:
         return [entry_id for some in (self.listed, self.proposed) for entry_id, _ in some]
 
 
+def list_sha256s(questions: Sequence[Question]) -> set[str]:
+    """Return the digests of the images of which questions have one."""
+    return {each.probe_sha256 for each in questions if each.probe_sha256 is not None}
+
+
+def find_views(questions: Sequence[Question]) -> list[Views]:
+    """Return the views of the probe of each question: one object for one probe, because those of a
+    look-up ask about the same.
+    """
+    found: dict[tuple[int, int], Views] = {}
+    for each in questions:
+        key = id(each.probe_hash), id(each.views)
+        if key not in found:
+            has_any = each.probe_hash is not None or each.views
+            found[key] = Views(each.probe_hash, each.views) if has_any else NO_VIEWS
+    return [found[id(each.probe_hash), id(each.views)] for each in questions]
+
+
 def rank_nearest(
-    view: View, head: Head, questions: Sequence[Question], probes: Probes, held: Held
+    view: View,
+    head: Head,
+    questions: Sequence[Question],
+    probes: Probes,
+    views: Sequence[Views],
+    pictures: PictureHashes,
+    held: Held,
 ) -> list[Search] | None:
     """Rank the members of a view, which is at this head, for questions that ask for nothing but the
-    nearest. Return None if something has to be asked of SQL.
+    nearest, and whose bytes no live entry has. Return None if something has to be asked of SQL.
     """
     if head.is_emptying or not all(each.asks_nearest_only for each in questions):
         return None
@@ -108,10 +132,12 @@ def rank_nearest(
         if corpora is None:
             return None
         parts_of[chosen] = select_members(view.parts, chosen, corpora)
+    if pictures.is_near(views, view.generation) is not False:
+        return None
     searches = [
-        Search(question, probe, parts)
-        for question, probe, parts in zip(
-            questions, probes, _find_parts(questions, parts_of), strict=True
+        Search(question, probe, parts, own)
+        for question, probe, parts, own in zip(
+            questions, probes, _find_parts(questions, parts_of), views, strict=True
         )
     ]
     _rank(searches)
@@ -125,18 +151,19 @@ def answer_questions(
     space_id: int | None,
     questions: Sequence[Question],
     probes: Probes,
+    views: Sequence[Views],
     pictures: PictureHashes,
     held: Held,
 ) -> tuple[SearchResult, ...]:
-    """Answer questions, of which these are the checked probes, from a view, with a transaction that
-    sees this head of the log. It may be some changes ahead of the view.
+    """Answer questions from a view, with a transaction that sees this head of the log. It may be
+    some changes ahead of the view. `probes` are checked, and `views` are those of `find_views`.
 
     Raises:
         InvalidFilter, UnknownCorpus, TooFarBehind
 
     """
     pending = head.last - view.generation
-    searches = _begin(conn, head, view, space_id, questions, probes, pictures, held.corpora)
+    searches = _begin(conn, head, view, space_id, questions, probes, views, pictures, held.corpora)
     images = _EntriesOfImages(conn)
     images.read([i for search in searches for i in search.near.ids[:IMAGES_AT_ONCE].tolist()])
     entries: dict[int, Entry] = {}
@@ -189,6 +216,7 @@ def _begin(
     space_id: int | None,
     questions: Sequence[Question],
     probes: Probes,
+    views: Sequence[Views],
     pictures: PictureHashes,
     corpora: CorpusIds,
 ) -> list[Search]:
@@ -204,9 +232,7 @@ def _begin(
         )
         for chosen in _list_filters(questions)
     }
-    sha256s = {each.probe_sha256 for each in questions if each.probe_sha256 is not None}
-    identical = find_live_ids_by_sha256(conn, sha256s)
-    views = [_views(question) for question in questions]
+    identical = find_live_ids_by_sha256(conn, list_sha256s(questions))
     near = pictures.find_many(conn, views, view.generation)
     return [
         Search(
@@ -239,12 +265,6 @@ def _find_parts(
         if id(each.chosen) not in known:
             known[id(each.chosen)] = parts_of[each.chosen]
     return [known[id(each.chosen)] for each in questions]
-
-
-def _views(question: Question) -> Views:
-    if question.probe_hash is None and not question.views:
-        return NO_VIEWS
-    return Views(question.probe_hash, question.views)
 
 
 def _rank(searches: Sequence[Search]) -> None:

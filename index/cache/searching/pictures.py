@@ -115,6 +115,20 @@ class ReadHashes:
     saved: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Latest:
+    """What was found last, and for which probes among which hashes."""
+
+    probes: Sequence[Views]
+    held: ViewedHashes
+    furthest: int
+    found: list[NearImages]
+
+    def answers(self, probes: Sequence[Views], held: ViewedHashes, furthest: int) -> bool:
+        """Return whether the same would be found."""
+        return self.probes is probes and self.held is held and self.furthest == furthest
+
+
 class PictureHashes:
     """The reliable hashes of all images, for look-ups; they follow the change log. For any thread.
 
@@ -134,6 +148,7 @@ class PictureHashes:
         self._lock = threading.Lock()  # held by the thread that replaces `_read`
         self._open_saved = open_saved
         self._read = ReadHashes(ViewedHashes(), 0, 0)
+        self._latest: _Latest | None = None
         self._reached: int | None = None  # the last change read; None before the first reading
         self._amendments: int | None = None  # those of the head that no hash was missed at
 
@@ -174,10 +189,30 @@ class PictureHashes:
 
         No image of an entry added up to the generation is missed.
         """
+        if any(map(len, probes)):
+            self.refresh(conn, generation)
+        return self._find(probes, furthest)
+
+    def is_near(self, probes: Sequence[Views], generation: int) -> bool | None:
+        """Return whether an image is near any of some probes, None if changes up to the generation
+        have to be read first. `find_many` need not look again for the same object of `probes`.
+        """
+        if any(map(len, probes)) and self.is_behind(generation):
+            return None
+        return any(len(near.ids) for near in self._find(probes, MAX_CANDIDATE_DISTANCE))
+
+    def _find(self, probes: Sequence[Views], furthest: int) -> list[NearImages]:
         if not any(map(len, probes)):
             return [NOTHING_NEAR] * len(probes)
-        self.refresh(conn, generation)
-        return [NearImages(*each) for each in self._read.held.find_many(probes, furthest)]
+        held, latest = self._read.held, self._latest
+        if latest is not None and latest.answers(probes, held, furthest):
+            return latest.found
+        each_once = {id(views): views for views in probes}
+        near = map(NearImages._make, held.find_many([*each_once.values()], furthest))
+        by_views = dict(zip(each_once, near, strict=True))
+        found = [by_views[id(views)] for views in probes]
+        self._latest = _Latest(probes, held, furthest, found)
+        return found
 
     def is_behind(self, generation: int) -> bool:
         """Return whether a question about this generation has to read changes first."""

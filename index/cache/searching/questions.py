@@ -112,15 +112,10 @@ class Question:
 
     @property
     def asks_nearest_only(self) -> bool:
-        """Whether it asks for nothing but the nearest members that columns select."""
-        return (
-            self.probe is not None
-            and not self.chosen.provenance
-            and self.probe_sha256 is None
-            and self.probe_hash is None
-            and not self.views
-            and not self.candidates
-        )
+        """Whether it asks for nothing but the nearest members that columns select, if there is no
+        entry with the probe's bytes and no image near it by hash.
+        """
+        return self.probe is not None and not self.chosen.provenance and not self.candidates
 
     def __post_init__(self) -> None:
         if self.k < 1:

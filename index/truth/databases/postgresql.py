@@ -214,8 +214,8 @@ class SingleMessages:
             each.replace("SET LOCAL", "SET") for each in self._begin.split("; ")[1:]
         )
 
-    def fetch_row(self, query: str) -> Sequence[Any]:
-        """Return the only row of a query that takes no parameters.
+    def fetch_row(self, query: str, parameters: tuple[Any, ...]) -> Sequence[Any]:
+        """Return the only row of a query.
 
         Raises psycopg's errors, and SQLAlchemy's if every connection is in use.
         """
@@ -223,21 +223,29 @@ class SingleMessages:
         try:
             driver: Any = connection.driver_connection
             if driver.prepare_threshold is None:
-                row = self._fetch_by_text(driver, query)
+                row = self._fetch_by_text(driver, query, parameters)
             else:
                 if SingleMessages not in connection.info:  # which is kept with the connection
                     driver.execute(self._session)
                     connection.info[SingleMessages] = True
-                (row,) = driver.execute(query, prepare=True).fetchall()
+                (row,) = driver.execute(query, parameters or None, prepare=True).fetchall()
         except BaseException:
             connection.invalidate()
             raise
         connection.close()
         return tuple(row)
 
-    def _fetch_by_text(self, driver: Any, query: str) -> Sequence[Any]:  # noqa: ANN401 -- psycopg's
-        with driver.cursor() as cursor:
-            cursor.execute(f"{self._begin}; {query}; COMMIT")
+    def _fetch_by_text(
+        self,
+        driver: Any,  # noqa: ANN401 -- psycopg's
+        query: str,
+        parameters: tuple[Any, ...],
+    ) -> Sequence[Any]:
+        from psycopg import ClientCursor  # noqa: PLC0415 -- an extra
+
+        # The server takes no parameters for a text of several statements.
+        with ClientCursor(driver) as cursor:
+            cursor.execute(f"{self._begin}; {query}; COMMIT", parameters or None)
             while cursor.description is None:
                 cursor.nextset()
             (row,) = cursor.fetchall()

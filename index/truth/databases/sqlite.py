@@ -138,8 +138,8 @@ class SingleReads:
         self._engine = engine
         self._idle: deque[tuple[PoolProxiedConnection, DBAPICursor]] = deque()
 
-    def fetch_row(self, query: str) -> Sequence[Any]:
-        """Return the only row of a query that takes no parameters. Raises the driver's errors."""
+    def fetch_row(self, query: str, parameters: tuple[Any, ...]) -> Sequence[Any]:
+        """Return the only row of a query. Raises the driver's errors."""
         try:
             connection, cursor = self._idle.pop()
         except IndexError:
@@ -147,7 +147,7 @@ class SingleReads:
             connection.detach()
             cursor = connection.cursor()
         try:
-            cursor.execute(query)
+            cursor.execute(query, parameters)
             row: Sequence[Any]
             (row,) = cursor.fetchall()
         except BaseException:

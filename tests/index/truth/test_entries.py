@@ -11,9 +11,10 @@ import pytest
 from index.cache.live import LiveIndex
 from index.errors import InvalidFilter, UnknownCorpus, UnknownEntry
 from index.truth.adding import AddStatus, NewEntry
+from index.truth.changes import read_head
 from index.truth.corpora import CorpusKind
 from index.truth.databases.database import Database
-from index.truth.entries import get_entry, list_entries, remove_entry
+from index.truth.entries import get_entry, list_entries, read_head_unless_live, remove_entry
 from index.truth.images import ImageFacts, find_embedding
 from index.truth.provenance import Provenance
 from index.truth.spaces import list_spaces
@@ -71,6 +72,23 @@ def test_an_entry_removed_from_one_corpus_stays_in_the_others(
     assert [n.entry.id for n in live.search(material.vector("a"), 5).neighbours] == [real.entry_id]
     with pytest.raises(UnknownEntry), database.write() as conn:
         remove_entry(conn, fake.entry_id)
+
+
+def test_the_head_is_read_unless_an_image_has_a_live_entry(
+    database: Database, corpora: None, material: Any
+) -> None:
+    (result,) = add(database, "fakes", material.space, material.entry("a"))
+    known, unknown = material.sha256("a"), material.sha256("b")
+    with database.read() as conn:
+        head = read_head(conn)
+    for sha256s in ((), {unknown}, {"", "it's", "%s"}):
+        assert read_head_unless_live(database, sha256s) == head
+    assert read_head_unless_live(database, {known}) is None
+    assert read_head_unless_live(database, {unknown, known}) is None
+    with database.write() as conn:
+        remove_entry(conn, result.entry_id)
+        head = read_head(conn)
+    assert read_head_unless_live(database, {unknown, known}) == head
 
 
 def test_an_image_added_again_after_its_removal_is_a_new_entry(

@@ -218,6 +218,36 @@ def test_a_search_that_finds_nothing_new_is_one_message(
     assert HEAD in messages[0]
 
 
+def test_a_search_with_unknown_bytes_and_a_hash_that_nothing_is_near_is_one_message(
+    database: Database, open_live: Callable[..., LiveIndex], material: Any
+) -> None:
+    messages, live = trace_messages(database), open_live()
+    hashed = PerceptualHash(b"\x0f" * 32, 100)
+    held = replace(material.image("held"), perceptual_hash=PerceptualHash(bytes(32), 100))
+    material.fill(database, "fakes", range(20))
+    with database.write() as conn:
+        add_entries(conn, "fakes", material.space, [replace(material.entry("held"), image=held)])
+    asked = {"probe_sha256": material.sha256("new"), "probe_hash": hashed}
+    live.read_hashes()
+    first = live.search(material.vector("new"), 10, **asked)
+    messages.clear()
+    assert live.search(material.vector("new"), 10, **asked) == first
+    assert len(messages) == 1
+    (nearest, *_) = first.neighbours
+    assert (nearest.identical, nearest.near_duplicate) == (False, None)
+
+    # What comes with these bytes, or near this hash, is found at once.
+    (same,) = material.fill(database, "reals", ["new"])
+    copy = replace(material.image("copy"), perceptual_hash=hashed)
+    with database.write() as conn:
+        (near,) = add_entries(
+            conn, "fakes", material.space, [replace(material.entry("copy"), image=copy)]
+        )
+    found = live.search(material.vector("other"), 2, **asked).neighbours
+    assert [each.entry.id for each in found if each.identical] == [same]
+    assert [each.entry.id for each in found if each.near_duplicate] == [near.entry_id]
+
+
 def test_a_batch_reads_its_rows_with_one_statement(
     database: Database, open_live: Callable[..., LiveIndex], material: Any
 ) -> None:

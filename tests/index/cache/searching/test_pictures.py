@@ -122,6 +122,24 @@ def test_refreshing_reads_in_advance_what_a_question_would_wait_for(shelf: Shelf
     assert shelf.find(pictures, hash_with(0), 1) == [entry_id]
 
 
+def test_whether_an_image_is_near_is_known_where_all_hashes_are_held(shelf: Shelf) -> None:
+    pictures = PictureHashes()
+    shelf.put(hash_with(0))
+    near, far, none = (Views(each, ()) for each in (hash_with(10), hash_with(200), None))
+    assert pictures.is_near([none], 1) is False
+    assert pictures.is_near([near], 1) is None
+    with shelf.database.read() as conn:
+        pictures.refresh(conn, 1)
+        assert pictures.is_near([far, none], 1) is False
+        probes = [far, near, near, none]
+        assert pictures.is_near(probes, 1) is True
+        assert pictures.is_near(probes, 2) is None
+        shelf.put(hash_with(11))
+    with shelf.database.read() as conn:
+        found = pictures.find_many(conn, probes, 2)
+    assert [len(each.ids) for each in found] == [0, 2, 2, 0]
+
+
 def test_reading_stops_at_a_gap_of_the_log(shelf: Shelf) -> None:
     pictures = PictureHashes()
     shelf.put(hash_with(0))

@@ -124,15 +124,17 @@ class Views:
         nearest.numbers[rows] = self._order[first]
         return nearest
 
-    def measure_one(self, hashed: PerceptualHash | None) -> NearestView | None:
-        """Return the view that is nearest to a stored hash; None if none is near."""
-        if hashed is None or not hashed.reliable or not self.views:
-            return None
-        found = self.measure(np.frombuffer(hashed.bits, np.uint8).reshape(1, HASH_BYTES))
-        distance, number = int(found.distances[0]), int(found.numbers[0])
-        if distance > MAX_CANDIDATE_DISTANCE:
-            return None
-        return NearestView(distance, self.views[number])
+    def find_nearest(self, hashes: Sequence[PerceptualHash | None]) -> list[NearestView | None]:
+        """Return the view that is nearest to each stored hash, None where none is near."""
+        found: list[NearestView | None] = [None] * len(hashes)
+        reliable = [place for place, each in enumerate(hashes) if each and each.reliable]
+        bits = b"".join(each.bits for each in hashes if each and each.reliable)
+        nearest = self.measure(np.frombuffer(bits, np.uint8).reshape(-1, HASH_BYTES))
+        measured = zip(nearest.distances.tolist(), nearest.numbers.tolist(), strict=True)
+        for place, (distance, number) in zip(reliable, measured, strict=True):
+            if distance <= MAX_CANDIDATE_DISTANCE:
+                found[place] = NearestView(distance, self.views[number])
+        return found
 
     def _group(self) -> list[_Group]:
         members: dict[_GroupName, list[int]] = {}

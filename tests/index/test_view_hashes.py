@@ -112,8 +112,7 @@ def test_what_is_found_is_what_a_loop_over_all_pairs_finds(
     assert [each.tolist() for each in others[0]] == [each.tolist() for each in alone]
     ordered = sorted((bits, 1000 - place) for place, bits in expected.items())
     assert list(zip(distances.tolist(), ids.tolist(), strict=True)) == ordered
-    for place, other in enumerate(near):
-        one = views.measure_one(other)
+    for place, one in enumerate(views.find_nearest(near)):
         if furthest == MAX_CANDIDATE_DISTANCE:
             assert (None if one is None else one.bits) == expected.get(place)
 
@@ -131,11 +130,12 @@ def test_the_views_that_are_kept_find_the_same_again(seed: int) -> None:
     ]
     stored = [pack(flip(motif, int(random.integers(40, 80)), random)) for _ in range(12)]
     views = Views(hashed[0].hash, hashed)
-    found = {place: views.measure_one(other) for place, other in enumerate(stored)}
+    found = dict(enumerate(views.find_nearest(stored)))
     near = {place: each for place, each in found.items() if each is not None}
     kept = select_views(hashed, [each.view for each in near.values()])
     again = Views(hashed[0].hash, kept)
-    assert {place: again.measure_one(stored[place]) for place in near} == near
+    nearest = again.find_nearest([stored[place] for place in near])
+    assert dict(zip(near, nearest, strict=True)) == near
 
 
 def test_an_id_has_the_hash_that_came_first() -> None:
@@ -200,8 +200,9 @@ def test_flat_views_are_not_compared() -> None:
     table = put(ViewedHashes(), [1], [flat])
     assert len(views) == 0
     assert len(table.find_many([views], 60)[0][0]) == 0
-    assert views.measure_one(pack(motif)) is None
-    assert Views(pack(motif), ()).measure_one(flat) is None
+    assert views.find_nearest([pack(motif)])[0] is None
+    around = Views(pack(motif), ()).find_nearest([flat, pack(motif), None])
+    assert [each is None for each in around] == [True, False, True]
 
 
 def test_the_key_is_the_coefficients_that_mirroring_leaves_as_they_are() -> None:
@@ -214,7 +215,7 @@ def test_the_key_is_the_coefficients_that_mirroring_leaves_as_they_are() -> None
 def test_of_equally_near_views_the_one_that_stands_first_is_named() -> None:
     motif = pack(draw(np.random.default_rng(3)))
     views = Views(motif, [ViewHash(each, motif) for each in EVERY_VIEW])
-    nearest = views.measure_one(motif)
+    nearest = views.find_nearest([motif])[0]
     assert nearest is not None
     assert (nearest.bits, nearest.view) == (0, AS_SEEN)
 
@@ -223,12 +224,12 @@ def test_a_near_duplicate_as_it_is_needs_no_explanation() -> None:
     random = np.random.default_rng(4)
     motif, turned = draw(random), draw(random)
     views = Views(pack(motif), [ViewHash(TURNED, pack(turned))])
-    near = views.measure_one(pack(flip(motif, 9, random)))
+    near = views.find_nearest([pack(flip(motif, 9, random))])[0]
     assert near is not None
     assert near.bits == 9
     assert find_evidence(near, None) is None
     assert find_evidence(None, None) is None
-    evidence = find_evidence(views.measure_one(pack(turned)), 0.5)
+    evidence = find_evidence(views.find_nearest([pack(turned)])[0], 0.5)
     assert evidence == CopyEvidence(TURNED, 0, 0.5)
 
 

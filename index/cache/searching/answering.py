@@ -22,8 +22,8 @@ from index.cache.searching.questions import (
     Neighbour,
     Question,
     SearchResult,
-    neighbour_of,
     neighbour_order,
+    neighbours_of,
     order_of,
 )
 from index.cache.searching.ranking import measure, rank_many
@@ -358,10 +358,8 @@ def _neighbours(
     if question.probe_hash is None and not len(search.views) and not question.candidates:
         # No pictures are compared, so a ranking has the order of an answer already.
         return tuple([Neighbour(entries[i], nearness, i in same) for i, nearness in some])
-    found = [
-        neighbour_of(entries[i], nearness, i in same, question, search.views)
-        for i, nearness in some
-    ]
+    shown = [(entries[i], nearness, i in same) for i, nearness in some]
+    found = neighbours_of(shown, question, search.views)
     return tuple(found if in_order else sorted(found, key=neighbour_order))
 
 

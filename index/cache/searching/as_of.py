@@ -17,17 +17,16 @@ from sqlalchemy import Connection, select
 
 from index.cache.searching.answering import MAX_CANDIDATES
 from index.cache.searching.questions import (
-    Neighbour,
     Question,
     SearchResult,
-    neighbour_of,
     neighbour_order,
+    neighbours_of,
     order_of,
 )
 from index.cache.searching.ranking import cosine_similarities
 from index.truth.changes import MemberRow, digest_at, members_at
 from index.truth.digest import digest_hex
-from index.truth.entries import Entry, find_entries_ever
+from index.truth.entries import find_entries_ever
 from index.truth.filters import Filter, normalise_generators, normalise_labels
 from index.truth.free_provenance import provenance_criteria
 from index.truth.perceptual import HASH_BYTES, MAX_HAMMING_DISTANCE, PerceptualHash
@@ -133,7 +132,11 @@ def _result(conn: Connection, search: _Search, generation: int, digest: str) -> 
     others = search.list_candidates(answer)
     known = find_entries_ever(conn, [each.entry_id for each in (*answer, *others)])
     neighbours, candidates = (
-        [_neighbour(known[each.entry_id], each, search) for each in some]
+        neighbours_of(
+            [(known[each.entry_id], each.similarity, each.identical) for each in some],
+            search.question,
+            search.views,
+        )
         for some in (answer, others)
     )
     return SearchResult(
@@ -144,10 +147,6 @@ def _result(conn: Connection, search: _Search, generation: int, digest: str) -> 
         searched=search.searched,
         candidates=tuple(candidates),
     )
-
-
-def _neighbour(entry: Entry, found: _Candidate, search: _Search) -> Neighbour:
-    return neighbour_of(entry, found.similarity, found.identical, search.question, search.views)
 
 
 def _corpus_ids(

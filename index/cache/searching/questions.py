@@ -12,6 +12,7 @@ embeddings are: finding a copy that was compressed again is the purpose of a loo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ from index.truth.perceptual import (
     hamming_distance,
     near_duplicate,
 )
-from index.view_hashes import Views, find_evidence
+from index.view_hashes import NearestView, Views, find_evidence
 
 # Over this cosine similarity two embeddings are those of almost the same pixels, so the entry
 # stands before near duplicates by hash, of which some show a face or a scene that only looks alike.
@@ -123,21 +124,36 @@ class Question:
         self.chosen.check()
 
 
-def neighbour_of(
-    entry: Entry, similarity: float | None, identical: bool, question: Question, views: Views
+def neighbours_of(
+    found: Sequence[tuple[Entry, float | None, bool]], question: Question, views: Views
+) -> list[Neighbour]:
+    """Return entries, each with its cosine similarity and whether it is identical, as neighbours.
+    Their hashes are compared with those of the probe's views.
+    """
+    proposed = dict(question.candidates)
+    nearest = views.find_nearest([entry.image.perceptual_hash for entry, *_ in found])
+    return [
+        _neighbour(*each, question.probe_hash, view, proposed.get(each[0].id))
+        for each, view in zip(found, nearest, strict=True)
+    ]
+
+
+def _neighbour(
+    entry: Entry,
+    similarity: float | None,
+    identical: bool,
+    upright: PerceptualHash | None,
+    nearest: NearestView | None,
+    described: float | None,
 ) -> Neighbour:
-    """Return an entry as a neighbour; its hash is compared with those of the probe's views."""
     own = entry.image.perceptual_hash
-    nearest = views.measure_one(own)
-    upright = question.probe_hash
     same, bits = near_duplicate(upright, own), None
     if same is not None and upright is not None and own is not None:
         bits = hamming_distance(upright, own)
     if nearest is not None:
         same = same or nearest.bits <= MAX_HAMMING_DISTANCE
         bits = nearest.bits if bits is None else min(bits, nearest.bits)
-    evidence = find_evidence(nearest, dict(question.candidates).get(entry.id))
-    return Neighbour(entry, similarity, identical, same, bits, evidence)
+    return Neighbour(entry, similarity, identical, same, bits, find_evidence(nearest, described))
 
 
 def neighbour_order(neighbour: Neighbour) -> tuple[bool, float, float, int]:

@@ -14,7 +14,13 @@ from index.truth.adding import AddStatus, NewEntry
 from index.truth.changes import read_head
 from index.truth.corpora import CorpusKind
 from index.truth.databases.database import Database
-from index.truth.entries import get_entry, list_entries, read_head_unless_live, remove_entry
+from index.truth.entries import (
+    IMAGES_WITH_HEAD,
+    get_entry,
+    list_entries,
+    read_head_unless_live,
+    remove_entry,
+)
 from index.truth.images import ImageFacts, find_embedding
 from index.truth.provenance import Provenance
 from index.truth.spaces import list_spaces
@@ -81,10 +87,12 @@ def test_the_head_is_read_unless_an_image_has_a_live_entry(
     known, unknown = material.sha256("a"), material.sha256("b")
     with database.read() as conn:
         head = read_head(conn)
-    for sha256s in ((), {unknown}, {"", "it's", "%s"}):
+    others = [material.sha256(number) for number in range(IMAGES_WITH_HEAD + 1)]
+    for sha256s in ((), {unknown}, {"", "it's", "%s"}, set(others[1:])):
         assert read_head_unless_live(database, sha256s) == head
-    assert read_head_unless_live(database, {known}) is None
-    assert read_head_unless_live(database, {unknown, known}) is None
+    assert read_head_unless_live(database, set(others)) is None
+    for more in (0, 1, 2, 40):
+        assert read_head_unless_live(database, {known, *others[:more]}) is None
     with database.write() as conn:
         remove_entry(conn, result.entry_id)
         head = read_head(conn)

@@ -167,6 +167,7 @@ class PictureHashes:
                 moved = self._read.held.move_to(rows)
                 latest = max(self._read.generation, generation)
                 self._read = ReadHashes(moved, latest, len(rows))
+                self._latest = None  # it would keep the hashes that were held before
 
     def find(
         self,

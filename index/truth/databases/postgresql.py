@@ -1,9 +1,10 @@
 """PostgreSQL: its URLs, its connections and the names of its failures.
 
 A transaction begins with one message that sets its isolation and its time-outs (`SET LOCAL`), and
-nothing else depends on a session: no `SET`, no `LISTEN`, no advisory lock beyond a transaction, no
-temporary table. So a pooler that gives each transaction another session (PgBouncer, `transaction`)
-works; only prepared statements do not, and they are off where a pooler is noticed. See
+nothing else depends on a session: no `LISTEN`, no advisory lock beyond a transaction, no temporary
+table, and no `SET` where others may use the session too. So a pooler that gives each transaction
+another session (PgBouncer, `transaction`) works; only prepared statements do not, and they are off
+where a pooler is noticed. See
 `docs/decisions/0025-read-only-service.md` and `docs/postgresql.md`.
 """
 
@@ -36,6 +37,7 @@ SECRETS = ("password", "sslpassword", "passfile", "sslkey")  # parameters that a
 LARGEST_PORT = 65535
 # Nobody can say what an older server does: 12 is the oldest one whose statements are all used.
 OLDEST_SERVER = 12
+_SHARED = "shared"  # what a connection's record says: others may use the session too
 # A writer that stops in the middle of its transaction (a frozen process, a lost machine) gives its
 # locks back after this time. A transaction never waits for anything but the database.
 IDLE_WRITER_SECONDS = 60.0
@@ -148,8 +150,8 @@ def _create(url: URL, options: DatabaseOptions, **pool: Any) -> Engine:  # noqa:
     _check_parameters(engine, url)
     begin = _beginnings(options)
 
-    def prepare(connection: Any, _record: ConnectionPoolEntry) -> None:  # noqa: ANN401 -- psycopg's
-        _prepare(connection, options)
+    def prepare(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 -- psycopg's
+        record.info[_SHARED] = _prepare(connection, options)
 
     def begin_transaction(conn: Connection) -> None:
         chosen = conn.get_execution_options()
@@ -204,7 +206,7 @@ class SingleMessages:
     A connection prepares the statement once, with the time-outs of a read transaction for the whole
     session; a transaction of SQLAlchemy's sets its own. The statement is then a transaction by
     itself: 23 microseconds, where the text of one with its beginning and end takes 62 (2026-12-01).
-    Behind a pooler, where a session is shared, that text is sent.
+    Where a session may be shared, that text is sent.
     """
 
     def __init__(self, engine: Engine, options: DatabaseOptions) -> None:
@@ -222,7 +224,7 @@ class SingleMessages:
         connection = self._engine.raw_connection()
         try:
             driver: Any = connection.driver_connection
-            if driver.prepare_threshold is None:
+            if connection.info[_SHARED]:
                 row = self._fetch_by_text(driver, query, parameters)
             else:
                 if SingleMessages not in connection.info:  # which is kept with the connection
@@ -259,8 +261,9 @@ def _milliseconds(seconds: float) -> int:
     return round(1000 * seconds)
 
 
-def _prepare(connection: Any, options: DatabaseOptions) -> None:  # noqa: ANN401 -- psycopg's
-    """Check the server, and choose how values and statements are sent.
+def _prepare(connection: Any, options: DatabaseOptions) -> bool:  # noqa: ANN401 -- psycopg's
+    """Check the server, and choose how values and statements are sent. Return whether others may
+    use the session too.
 
     Arrays are sent in binary: as text, psycopg's default, vectors take 7 times as long.
     """
@@ -279,8 +282,11 @@ def _prepare(connection: Any, options: DatabaseOptions) -> None:  # noqa: ANN401
         )
     connection.adapters.register_dumper(list, ListBinaryDumper)
     wanted = options.prepared_statements
-    if wanted is False or (wanted is None and _is_pooled(connection)):
+    # Who sets it has a pooler, which may hide itself.
+    may_share = wanted is not None or _is_pooled(connection)
+    if may_share and not wanted:
         connection.prepare_threshold = None
+    return may_share
 
 
 def _is_pooled(connection: Any) -> bool:  # noqa: ANN401 -- psycopg's

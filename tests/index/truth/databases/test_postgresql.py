@@ -24,7 +24,11 @@ from index.truth.changes import HEAD, last_number
 from index.truth.corpora import CorpusKind, create_corpus
 from index.truth.databases.database import Database, hide_password
 from index.truth.databases.options import DatabaseOptions
-from index.truth.databases.postgresql import parse_url
+from index.truth.databases.postgresql import (
+    SingleMessages,
+    create_postgresql_engine,
+    parse_url,
+)
 
 
 @pytest.fixture
@@ -307,3 +311,30 @@ def test_a_session_that_a_pooler_shares_keeps_nothing(database_url: str) -> None
         assert database.read_row("SELECT %s::text, %s::text, %s", given) == given
         prepared = "SELECT count(*), current_setting('TimeZone') FROM pg_prepared_statements"
         assert database.read_row(prepared)[0] == 0
+
+
+@pytest.mark.parametrize("prepared_statements", [False, True])
+def test_a_session_that_may_be_shared_keeps_no_time_out(
+    database_url: str, prepared_statements: bool
+) -> None:
+    """With true, a pooler that keeps prepared statements itself still shares its sessions."""
+    limits = "SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
+    options = DatabaseOptions(
+        prepared_statements=prepared_statements,
+        pool_size=1,
+        pool_overflow=0,
+        lock_timeout_seconds=7,
+        statement_timeout_seconds=9,
+    )
+    engine = create_postgresql_engine(parse_url(database_url), options)
+    messages = SingleMessages(engine, options)
+    for _ in range(7):  # psycopg prepares what was sent five times
+        assert messages.fetch_row(limits, ()) == ("7s", "9s")
+    connection = engine.raw_connection()
+    with connection.cursor() as cursor:
+        cursor.execute(limits)
+        kept = cursor.fetchone()
+    connection.close()
+    engine.dispose()
+
+    assert kept == ("0", "0")

@@ -207,14 +207,15 @@ class SealedSegment:
         self, tuned: TunedCodes, probes: NDArray[np.float32], m: int, live: Marks
     ) -> Candidates:
         """Return the best of what all codes of a filter propose."""
-        own = self._selections.find(live.within)
+        within = live.within  # held until the end: it may be forgotten meanwhile
+        own = self._selections.find(within)
         proposed = propose_selected(
             tuned.codes if own is None else own,
             self._estimation,
             self.rows,
             probes,
             m,
-            None if own is not None and live is live.within else live,
+            None if own is not None and live is within else live,
             live.count,
         )
         chosen = choose_best(self.rows, proposed, probes, m)

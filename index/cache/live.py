@@ -210,7 +210,7 @@ class LiveIndex:
 
         For the thread that follows the log.
         """
-        return self._current.follow(limit)
+        return self._repeat_after_healing(lambda: self._current.follow(limit))
 
     def prepare_for_filters(self) -> None:
         """Measure what the first filter would otherwise wait for. Does nothing if it was measured.

@@ -9,13 +9,14 @@ log. See `docs/decisions/0001-generation-is-the-last-change.md`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, select, update
 
 from index.failpoints import Failpoint, reach
 from index.truth.computations import record_in_corpora
@@ -134,21 +135,27 @@ def record_amendment(conn: Connection) -> None:
     calibration, or the check of a precision.
 
     Who holds any of that in memory reads it again after the commit. Call it last, like all that
-    takes the lock of the change log.
+    takes the lock of the change log. The number of an amendment is its time in microseconds, or one
+    more than the number before: a database that was restored does not come to it again.
     """
-    conn.execute(update(change_counter).values(amendments=change_counter.c.amendments + 1))
+    following, now = change_counter.c.amendments + 1, time.time_ns() // 1000
+    number = case((following > now, following), else_=now)
+    conn.execute(update(change_counter).values(amendments=number))
 
 
 class Head(NamedTuple):
     """The newest state that a transaction sees: the number of the last change, 0 before the first
-    one; the number of amendments; whether a removed corpus still has entries; and how many corpora
-    there ever were, because an empty one comes without a change.
+    one, and its time in the driver's type; the number of the last amendment; whether a removed
+    corpus still has entries; and how many corpora there ever were, because an empty one comes
+    without a change.
 
     Between two equal heads, every entry that is a member of a space stays one, answers show the
-    same of it, and calibrations and corpora are the same.
+    same of it, and calibrations and corpora are the same. The times tell a database from another
+    one that was put in its place.
     """
 
     last: int
+    changed_at: datetime | str | None
     amendments: int
     is_emptying: bool
     corpora: int
@@ -156,22 +163,31 @@ class Head(NamedTuple):
 
 # Every search asks this. The columns are those of `head_from_row`.
 HEAD_COLUMNS = (
-    "last, amendments, EXISTS (SELECT 1 FROM corpora WHERE emptying), "
-    "(SELECT count(*) FROM corpora)"
+    "last, (SELECT at FROM changes WHERE number = last), amendments, "
+    "EXISTS (SELECT 1 FROM corpora WHERE emptying), (SELECT count(*) FROM corpora)"
 )
 HEAD = f"SELECT {HEAD_COLUMNS} FROM change_counter"  # noqa: S608  # nosec B608 # constants
 
 
 def head_from_row(row: Sequence[Any]) -> Head:
     """Return the head in a row that begins with `HEAD_COLUMNS`."""
-    last, amendments, is_emptying, corpora, *_ = row
-    return Head(last, amendments, bool(is_emptying), corpora)
+    last, changed_at, amendments, is_emptying, corpora, *_ = row
+    return Head(last, changed_at, amendments, bool(is_emptying), corpora)
 
 
 def read_head(conn: Connection) -> Head:
     """Return the head of the change log."""
     (row,) = fetch_rows(conn, HEAD)
     return head_from_row(row)
+
+
+def continues(conn: Connection, head: Head) -> bool:
+    """Return whether the log still has the last change of an earlier head, and not another one of
+    the same number.
+    """
+    mark = "%s" if conn.dialect.name == "postgresql" else "?"
+    query = f"SELECT at FROM changes WHERE number = {mark}"  # noqa: S608  # nosec B608 # a constant
+    return not head.last or fetch_rows(conn, query, (head.last,)) == [(head.changed_at,)]
 
 
 def last_number(conn: Connection) -> int:

@@ -346,7 +346,8 @@ change_counter = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("last", BigInteger, nullable=False),
-    # How many commits changed what answers show of an entry without a row in the log.
+    # Of the last commit that changed what answers show without a row in the log: its time in
+    # microseconds. Earlier releases counted these commits.
     Column("amendments", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("id = 1", name="one_row"),
 )

@@ -25,7 +25,7 @@ from index.cache.snapshots.manifest import Manifest
 from index.cache.vectors.rows import MappedRows
 from index.errors import TruthDamaged
 from index.failpoints import Failpoint, reach
-from index.truth.changes import Head, last_number, read_head
+from index.truth.changes import Head, continues, last_number, read_head
 from index.truth.databases.database import Database
 from index.truth.entries import read_head_unless_live
 
@@ -49,6 +49,7 @@ class CurrentView:
         self._current = current
         self._pictures = PictureHashes(folder.open_hashes)
         self._held = Held()
+        self._reached: Head | None = None  # a head that the view has come to, of the same database
         self._last_seen = 0  # the last number in the log when the view was last brought forward
         self._amendments = 0  # those of the log's head when it was last followed
         self._changed_at = -math.inf  # when the view last changed, by the monotonic clock
@@ -98,30 +99,39 @@ class CurrentView:
         with self._database.read() as conn, self._lock:
             head = read_head(conn)
             before = self.generation
-            self._advance(conn, head.last, limit)
+            self._require_same_history(conn, head)
+            self._advance(conn, head, limit)
             self._amendments = head.amendments
         return before < self.generation < head.last
 
     def peek(self, sha256s: Collection[str] = ()) -> tuple[View, Head] | None:
-        """Return the view and the head of the log if the view lacks no change, and none of these
-        images has a live entry; one small SELECT.
+        """Return the view and the head of the log if the view lacks no change and has come to its
+        last one before, and none of these images has a live entry; one small SELECT.
         """
         head = read_head_unless_live(self._database, sha256s)
-        view = self.view
-        return (view, head) if head is not None and view.generation == head.last else None
+        view = self.view  # before `_has_reached`: that is forgotten before a view is replaced
+        if head is None or view.generation != head.last or not self._has_reached(head):
+            return None
+        return view, head
 
     def read(self, ask: Callable[[Connection, View, Head], T], *, complete: bool) -> T:
         """Call `ask` with a transaction, a view, and the head of the log, which the view may lack
         some changes of.
 
         `complete`: the view is brought to the state of the transaction, whatever that takes.
+
+        Raises:
+            TruthDamaged: the database is not the one that the view is of.
+
         """
         while True:
             with self._database.read() as conn:
                 head = read_head(conn)
                 last = head.last
-                if complete or 0 < last - self.generation <= CHANGES_IN_SEARCH:
-                    self._advance_soon(conn, last, wait=complete)
+                self._require_same_history(conn, head)
+                is_near = 0 <= last - self.generation <= CHANGES_IN_SEARCH
+                if complete or (is_near and not self._has_reached(head)):
+                    self._advance_soon(conn, head, wait=complete)
                 view = self.view
                 if view.generation <= last:
                     return ask(conn, view, head)
@@ -133,21 +143,40 @@ class CurrentView:
                         "the database is older than this index; it was restored or replaced"
                     )
 
-    def _advance_soon(self, conn: Connection, last: int, *, wait: bool) -> None:
+    def _has_reached(self, head: Head) -> bool:
+        """Return whether the view has come to the last change of a head: to that number, and time
+        of it.
+        """
+        reached = self._reached
+        return reached is not None and reached[:2] == head[:2]
+
+    def _require_same_history(self, conn: Connection, head: Head) -> None:
+        """Raise TruthDamaged if another database was put in place of the one that the view is of,
+        such as an earlier backup of it that went on. `head` is what the transaction sees.
+        """
+        reached = self._reached
+        if reached is None or self._has_reached(head) or head.last < reached.last:
+            return  # an older head is of a transaction that began before, or `read` notices
+        if not continues(conn, reached):
+            raise TruthDamaged("the database has another history; it was restored or replaced")
+
+    def _advance_soon(self, conn: Connection, head: Head, *, wait: bool) -> None:
         """Bring the view to the state of a transaction, unless another thread holds the lock and
         there is no time to wait.
         """
         if self._lock.acquire(timeout=-1 if wait else PATIENCE_SECONDS):
             try:
-                self._advance(conn, last)
+                self._advance(conn, head)
             finally:
                 self._lock.release()
 
-    def _advance(self, conn: Connection, last: int, limit: int | None = None) -> None:
+    def _advance(self, conn: Connection, head: Head, limit: int | None = None) -> None:
         """Bring the view to the state of a transaction. The caller holds the lock."""
-        current = self._current
+        current, last = self._current, head.last
         self._last_seen = last
         if last <= current.view.generation:
+            if last == current.view.generation:
+                self._reached = head
             return
         space_id = self._folder.space_id
         if space_id is None:
@@ -155,11 +184,14 @@ class CurrentView:
         view = catch_up(conn, current.view, space_id, last, limit)
         self._current = Current(view, current.manifest)
         self._changed_at = time.monotonic()
+        if view.generation == last:
+            self._reached = head
 
     def replace(self, current: Current) -> None:
         """Forget the current view and use another one."""
         with self._lock:
-            # First: no view may be used with rows of an earlier database.
+            # First: no view may be used with rows of an earlier database, or as if it were of it.
+            self._reached = None
             self._held = Held()
             self._pictures = PictureHashes(self._folder.open_hashes)
             self._current = current

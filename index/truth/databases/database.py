@@ -62,6 +62,7 @@ from index.truth.databases.sqlite import (
     SingleReads,
     choose_access,
     create_sqlite_engine,
+    identify,
 )
 from index.truth.schema import (
     calibrations,
@@ -127,6 +128,7 @@ class Database:
         self._file = file
         self._refuses = refuses
         self._stamp = stamp
+        self._identity: tuple[int, int] | None = None  # of the file, once it is there
         self._sound_until = 0.0
         self._single = (
             SingleReads(engine)
@@ -173,6 +175,8 @@ class Database:
                 database.upgrade()
             with database.read() as conn:
                 revisions.check(conn, place)
+            if file is not None:
+                database._identity = identify(file)
         except BaseException:
             database.close()
             raise
@@ -248,6 +252,7 @@ class Database:
             raise DatabaseReadOnly("this Lineup was started with --read-only")
         if self._refuses is not None:
             raise DatabaseReadOnly(self._refuses)
+        self._require_unchanged()
         with self._name_failures(), self._turn(), self._engine.connect() as conn:
             conn.execution_options(**{WRITES: True, UNLIMITED: unlimited})
             with conn.begin():
@@ -327,18 +332,25 @@ class Database:
         return DatabaseDamaged(f"{self._place}, {where},", reason)
 
     def _require_unchanged(self) -> None:
-        """Raise if a file was changed that SQLite takes as unchanging: it would read nonsense."""
-        if self._stamp is None or self._file is None:
+        """Raise if another file was put in place of the one that is open, because what is written
+        to the latter is lost; or if a file was changed that SQLite takes as unchanging, because it
+        would read nonsense.
+        """
+        if self._file is None or self._identity is None:
             return
         try:
-            stamp = FileStamp.of(self._file)
+            if identify(self._file) != self._identity:
+                raise DatabaseUnavailable(
+                    f"{self._file.name} was replaced by another file since it was opened here: "
+                    "start again"
+                )
+            if self._stamp is not None and self._stamp != FileStamp.of(self._file):
+                raise DatabaseUnavailable(
+                    f"{self._file.name} was changed from elsewhere since it was opened here, where "
+                    "its folder cannot be written: start again"
+                )
         except OSError as err:
             raise DatabaseUnavailable(f"{self._file.name}: {err.strerror}") from err
-        if stamp != self._stamp:
-            raise DatabaseUnavailable(
-                f"{self._file.name} was changed from elsewhere since it was opened here, where its "
-                "folder cannot be written: start again"
-            )
 
     def _has_no_room(self) -> bool:
         folder = None if self._file is None else self._file.parent

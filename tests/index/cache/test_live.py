@@ -1,10 +1,12 @@
 import json
 import logging
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from index.errors import SnapshotCorrupt, TruthDamaged
 from index.truth.corpora import remove_corpus
 from index.truth.databases.database import Database
 from index.truth.entries import remove_entry
-from index.truth.filters import EVERYTHING
+from index.truth.filters import EVERYTHING, Filter
 from tests.index.tracing import trace_messages
 
 NAMES = [f"image-{i}" for i in range(30)]
@@ -157,6 +159,52 @@ def test_a_snapshot_of_another_history_is_set_aside(
                 ids
             )
             assert live.verify().agrees
+
+
+REPLACED = {
+    "other images": ([f"other-{i}" for i in range(30)], "sdxl"),
+    "the same images with other facts": (NAMES, "sdxl"),
+    "a later history": ([*NAMES, "one more"], "sdxl"),
+    "a much later history": ([*NAMES, *map(str, range(CHANGES_IN_SEARCH + 1))], "sdxl"),
+}
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("replaced", REPLACED)
+def test_a_database_that_is_replaced_under_a_process_is_read_anew(
+    new_database_url: Callable[[], str],
+    material: Any,
+    tmp_path: Path,
+    replaced: str,
+    background: bool,
+) -> None:
+    """Its log comes to the same numbers, so only the times of the changes tell the two apart."""
+    names, generator = REPLACED[replaced]
+    url = new_database_url()
+    with Database.open(url) as database:
+        material.fill(database, "fakes", NAMES, generator="flux")
+        pace = Pace(follow_seconds=3600)
+        with LiveIndex.open(
+            database, material.space, tmp_path / "index", background=background, pace=pace
+        ) as live:
+            assert live.search(material.vector(NAMES[7]), 40).searched == 30
+            new_url = new_database_url()  # on PostgreSQL the same one, emptied
+            with Database.open(new_url) as other:
+                ids = material.fill(other, "fakes", names, generator=generator)
+            if new_url != url:
+                restore_in_place(new_url, url)
+            for chosen in (EVERYTHING, Filter(generators=frozenset([generator]))):
+                found = live.search(material.vector(NAMES[7]), 200, chosen)
+                assert {each.entry.id for each in found.neighbours} == set(ids)
+                assert {each.entry.generator for each in found.neighbours} == {generator}
+            assert live.verify().agrees
+
+
+def restore_in_place(source: str, target: str) -> None:
+    """Copy one SQLite database over another, which stays open, as `.restore` of its shell does."""
+    files = [sqlite3.connect(url.removeprefix("sqlite:///")) for url in (source, target)]
+    with closing(files[0]), closing(files[1]):
+        files[0].backup(files[1])
 
 
 def test_a_deleted_directory_is_rebuilt_and_not_made_before_there_is_something_to_write(

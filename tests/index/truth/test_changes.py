@@ -13,6 +13,7 @@ from index.proof.fsck import fsck
 from index.truth.adding import AddStatus, NewEntry, add_embeddings, add_entries
 from index.truth.changes import (
     ChangeKind,
+    Head,
     MemberRow,
     count_members,
     digest_at,
@@ -20,6 +21,8 @@ from index.truth.changes import (
     last_number,
     members_at,
     read_changes,
+    read_head,
+    record_amendment,
     record_removals,
 )
 from index.truth.corpora import CorpusKind, create_corpus, lock_corpus, remove_corpus
@@ -451,3 +454,35 @@ def test_a_rolled_back_transaction_returns_its_numbers(database: Database, mater
     material.fill(database, "fakes", "b")
     with database.read() as conn:
         assert [change.number for change in read_changes(conn, 1, 0, 10)] == [1]
+
+
+def test_two_databases_of_the_same_changes_come_to_different_heads(
+    new_database_url: Callable[[], str], material: Any
+) -> None:
+    """Whoever remembers what it read from one of them would answer from it of the other."""
+
+    def fill() -> list[Head]:
+        heads = []
+        with Database.open(new_database_url()) as database:
+            material.fill(database, "fakes", "ab")
+            for _ in range(2):
+                with database.read() as conn:
+                    heads.append(read_head(conn))
+                with database.write() as conn:
+                    record_amendment(conn)
+        return heads
+
+    (first, amended), (second, amended_too) = fill(), fill()
+    assert first.last == second.last
+    assert first.changed_at != second.changed_at
+    assert first.amendments == second.amendments == 0
+    assert amended.amendments < amended_too.amendments
+
+
+def test_an_amendment_has_a_greater_number_than_the_one_before(database: Database) -> None:
+    """Even if the clock was set back."""
+    future = 10**17
+    with database.write() as conn:
+        conn.execute(text("UPDATE change_counter SET amendments = :future"), {"future": future})
+        record_amendment(conn)
+        assert read_head(conn).amendments == future + 1

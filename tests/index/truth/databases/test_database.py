@@ -235,6 +235,27 @@ def test_sqlite_is_durable_and_checks_foreign_keys(new_sqlite_url: Callable[[], 
         assert conn.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
 
 
+def test_a_file_that_was_replaced_is_neither_read_nor_written(
+    new_sqlite_url: Callable[[], str],
+) -> None:
+    url, other = new_sqlite_url(), new_sqlite_url()
+    path = Path(url.removeprefix("sqlite:///"))
+    with Database.open(url) as database:
+        assert tuple(database.read_row("SELECT 1")) == (1,)
+        path.rename(path.with_suffix(".old"))
+        with pytest.raises(DatabaseUnavailable, match="No such file"), database.read():
+            pass
+        Path(other.removeprefix("sqlite:///")).rename(path)
+        with pytest.raises(DatabaseUnavailable, match="replaced by another file"):
+            database.read_row("SELECT 1")
+        with pytest.raises(DatabaseUnavailable, match="start again"), database.read():
+            pass
+        with pytest.raises(DatabaseUnavailable, match="start again"), database.write():
+            pass
+        path.with_suffix(".old").rename(path)
+        assert tuple(database.read_row("SELECT 1")) == (1,)
+
+
 def test_a_committed_corpus_survives_the_death_of_its_writer(
     database: Database, database_url: str
 ) -> None:

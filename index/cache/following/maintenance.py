@@ -1,7 +1,7 @@
 """The threads beside the searches: one follows the change log, one writes snapshots and trains.
 
 The second starts when maintenance is due and ends when none is. Neither raises into a search: an
-error is logged, and the work is tried again later.
+error is logged, also that of a defect, and the work is tried again later.
 """
 
 from __future__ import annotations
@@ -132,6 +132,8 @@ class Maintenance:
                 self._read_late_hashes()
             except CorpusError as err:
                 logger.warning("the change log cannot be followed: %s", err)
+            except Exception:  # a boundary: a defect ends this turn, and not the thread
+                logger.exception("a defect while the change log was followed")
             self.start_if_due()
 
     def _read_late_hashes(self) -> None:
@@ -151,3 +153,6 @@ class Maintenance:
         except CorpusError as err:
             self._not_before = time.monotonic() + self._pace.pause_seconds
             logger.warning("no snapshot was written: %s", err)
+        except Exception:  # a boundary, as above
+            self._not_before = time.monotonic() + self._pace.pause_seconds
+            logger.exception("a defect in the maintenance of the index")

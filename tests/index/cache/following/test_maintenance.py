@@ -18,9 +18,10 @@ class Log:
     after the first turn.
     """
 
-    def __init__(self, turns: int, *, fails: bool = False) -> None:
+    def __init__(self, turns: int, *, fails: bool = False, defective: bool = False) -> None:
         self.turns = turns
         self.fails = fails
+        self.defective = defective
         self.followed = 0
         self.built_at: list[int] = []
         self.hashes_read_at: list[int] = []
@@ -36,6 +37,8 @@ class Log:
 
     def prepare_for_filters(self) -> None:
         self.prepared += 1
+        if self.defective:
+            raise MemoryError
 
     def read_hashes(self) -> None:
         self.hashes_read_at.append(self.followed)
@@ -55,6 +58,8 @@ class Log:
         self.built.set()
         if self.fails:
             raise IndexDirectoryUnwritable(Path(__file__), "a test")
+        if self.defective:
+            raise MemoryError
         return False
 
 
@@ -111,6 +116,19 @@ def test_building_that_fails_is_logged_and_following_goes_on(
     until(lambda: log.followed > seen + 2)
     maintained.stop()
     assert "no snapshot was written" in caplog.text
+
+
+def test_a_defect_ends_neither_following_nor_later_building(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = Log(turns=1, defective=True)
+    maintained = following(log)
+    until(lambda: log.prepared > 3 and bool(log.built_at))
+    maintained.stop()
+
+    logged = {record.message for record in caplog.records}
+    assert "a defect while the change log was followed" in logged
+    assert "a defect in the maintenance of the index" in logged
 
 
 def test_without_following_a_search_starts_what_is_due_and_trains_nothing() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -188,6 +189,19 @@ def set_thread_count(count: int) -> None:
     Several processes may share the cores.
     """
     torch.set_num_threads(count)
+
+
+def set_own_thread_count(count: int) -> None:
+    """Set the threads of forwards that the calling thread starts, and of no others.
+
+    torch sets the number of the thread that calls, and one for all threads that begin later. So
+    another thread sets the latter back.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    setting_back = threading.Thread(target=torch.set_num_threads, args=(before,))
+    setting_back.start()
+    setting_back.join()
 
 
 def get_torch_device(placement: Placement) -> torch.device:

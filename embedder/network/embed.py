@@ -30,7 +30,7 @@ from embedder.network.device import (
     Placement,
     Precision,
     choose_placements,
-    set_thread_count,
+    set_own_thread_count,
 )
 from embedder.network.download import (
     ModelFiles,
@@ -261,7 +261,7 @@ class Embedder:
         if self._placement.kind is DeviceKind.CPU and (
             2 * self.info.parameter_count * tokens < _LITTLE_WORK
         ):
-            set_thread_count(1)
+            set_own_thread_count(1)
 
     def embed_pixels(
         self, pixels: NDArray[np.uint8], *, patch_tokens: bool = False, attentions: bool = False

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from embedder.network.device import (
     Precision,
     choose_placement,
     cpu_has_native_bfloat16,
+    set_own_thread_count,
 )
 from embedder.network.embed import Embedder
 from embedder.network.panel import MINIMUM_COSINE
@@ -141,3 +143,20 @@ def test_a_sound_model_passes_the_check_in_bfloat16(tiny_model: Path) -> None:
         "it really computed in the lower precision"
     )
     assert np.sum(rough.vectors * reference.vectors, axis=1).min() > MINIMUM_COSINE
+
+
+@pytest.fixture
+def three_threads() -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+def test_a_thread_that_computes_with_one_core_leaves_the_others_theirs(three_threads: int) -> None:
+    with ThreadPoolExecutor(1) as sparing, ThreadPoolExecutor(1) as later:
+        sparing.submit(set_own_thread_count, 1).result()
+
+        assert later.submit(torch.get_num_threads).result() == three_threads
+        assert sparing.submit(torch.get_num_threads).result() == 1
+    assert torch.get_num_threads() == three_threads

@@ -129,37 +129,41 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
+        batch: list[_Waiting] = []
         try:
             self._embedder.spare_cores()  # decoders are at work beside a look-up's forward
             while (first := self._waiting.get()) is not None:
-                batch, last = self._collect(first)
+                batch = [first]
+                is_last = self._collect(batch)
                 self._forward(batch)
-                if last:
+                if is_last:
                     return
         finally:
-            self._refuse()  # whatever ends this thread, no request waits for it
+            self._refuse(batch)  # whatever ends this thread, no request waits for it
 
-    def _refuse(self) -> None:
-        """Take no more requests, and refuse those that wait."""
+    def _refuse(self, batch: Sequence[_Waiting]) -> None:
+        """Take no more requests, and refuse those that wait, also those of the last batch."""
         with self._opening:
             self._open = False
+        for each in batch:
+            if not each.answer.done():
+                each.answer.set_exception(Overloaded(self.queue_size, 1))
         with suppress(queue.Empty):
             while True:
                 if (waiting := self._waiting.get_nowait()) is not None:
                     waiting.answer.set_exception(Overloaded(self.queue_size, 1))
 
-    def _collect(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        """Return what waits now, up to one forward, and whether the end was seen."""
-        batch = [first]
+    def _collect(self, batch: list[_Waiting]) -> bool:
+        """Add what waits now to a batch, up to one forward. Return whether the end was seen."""
         while len(batch) < self._embedder.lookup_batch_size:
             try:
                 following = self._waiting.get_nowait()
             except queue.Empty:
                 break
             if following is None:
-                return batch, True
+                return True
             batch.append(following)
-        return batch, False
+        return False
 
     def _forward(self, batch: list[_Waiting]) -> None:
         """Embed single images together, and each request of several by itself."""

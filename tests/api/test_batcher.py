@@ -92,6 +92,21 @@ def test_nobody_waits_for_a_thread_that_ended_by_a_defect(
     opened.close()
 
 
+class ForwardThatEndsItsThread(Embedder):
+    """A model whose forward raises what no boundary takes."""
+
+    def embed_each(self, pixels: Pixels) -> Embeddings:  # noqa: ARG002 - as the model's
+        raise SystemExit
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_request_in_work_does_not_wait_for_a_thread_that_ended(pixels: list[Pixels]) -> None:
+    opened = Batcher(ForwardThatEndsItsThread.load(device="cpu"), queue_size=4)
+    with ThreadPoolExecutor(1) as threads, pytest.raises(Overloaded):
+        threads.submit(opened.embed, pixels[0]).result(timeout=30)
+    opened.close()
+
+
 def test_the_next_image_is_embedded_after_an_error_of_the_forward(
     batcher: Batcher, pixels: list[Pixels]
 ) -> None:

@@ -89,6 +89,7 @@ class Batcher:
         self.queue_size = queue_size
         self._embedder = embedder
         self._open = True
+        self.has_failed = False  # a defect ended the thread
         self._opening = threading.Lock()  # nothing is put behind the end that `close` puts
         self._waiting: queue.Queue[_Waiting | None] = queue.Queue(maxsize=queue_size)
         self._thread = threading.Thread(target=self._work, name="lineup-batcher", daemon=True)
@@ -144,6 +145,7 @@ class Batcher:
     def _refuse(self, batch: Sequence[_Waiting]) -> None:
         """Take no more requests, and refuse those that wait, also those of the last batch."""
         with self._opening:
+            self.has_failed = self._open
             self._open = False
         for each in batch:
             if not each.answer.done():

@@ -319,7 +319,7 @@ class Lineup:
     def batcher(self) -> Batcher:
         """What runs the forwards of look-ups."""
         with self._starting:
-            if self._batcher is None:
+            if self._batcher is None or self._batcher.has_failed:
                 self._batcher = Batcher(self.embedder, self.settings.queue_size)
             return self._batcher
 

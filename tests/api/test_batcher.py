@@ -89,6 +89,7 @@ def test_nobody_waits_for_a_thread_that_ended_by_a_defect(
             waiting.result(timeout=30)
     with pytest.raises(Overloaded):
         opened.embed(pixels[0])
+    assert opened.has_failed
     opened.close()
 
 
@@ -136,6 +137,7 @@ def test_a_closed_batcher_refuses(embedder: Embedder, pixels: list[Pixels]) -> N
 
     with pytest.raises(Overloaded):
         batcher.embed(pixels[0])
+    assert not batcher.has_failed
 
 
 def test_close_finishes_what_is_waiting(pixels: list[Pixels]) -> None:

@@ -255,6 +255,28 @@ def test_threads_may_embed_at_the_same_time(embedder: Embedder, pixels: Pixels) 
         assert all(pool.map(work, range(24)))
 
 
+def test_a_thread_that_spares_cores_has_equal_results() -> None:
+    embedder = Embedder.load(device="cpu")
+    side = embedder.info.image_size
+    seen = np.random.default_rng(0).integers(0, 256, (5, side, side, 3)).astype(np.uint8)
+
+    def spare_and_embed() -> list[bytes]:
+        embedder.spare_cores()
+        return embed_both_ways()
+
+    def embed_both_ways() -> list[bytes]:
+        both = embedder.embed_each(seen), embedder.embed_pixels(seen)
+        return [rows.tobytes() for found in both for rows in (found.vectors, found.logits)]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as sparing:
+            assert sparing.submit(spare_and_embed).result() == embed_both_ways()
+    finally:
+        torch.set_num_threads(before)
+
+
 def in_stream(embedder: Embedder, items: Iterable[tuple[T, bytes]]) -> Stream[T]:
     """Embed items, each ordered as the model reads it."""
     return embedder.embed_stream((key, data, embedder.picture_order) for key, data in items)

@@ -16,7 +16,7 @@ from api.copies.probe_features import ProbeFeatures
 from api.errors import InvalidRequest
 from api.images import hash_of, view_hashes_of
 from api.lookups.answers.json import ProbeAnswer
-from api.lookups.making import Forward, Making
+from api.lookups.making import Forward, MadeProbe, Making
 from api.lookups.request import SentProbe
 from embedder.copies.inputs import DescriptorInput
 from embedder.decoding.picture import Decoders, Picture, PictureOrder
@@ -149,6 +149,19 @@ def embed_probe(
     if stored is not None:
         known = _of_stored(stored, sha256, picture, features, decode_ms=decode_ms)
         return replace(known, reencoded=made.reencoded)
+    probe = _of_made(made, sha256, len(data), computation, features)
+    return replace(probe, decode_ms=decode_ms, embed_ms=embed_ms)
+
+
+def _of_made(
+    made: MadeProbe,
+    sha256: str,
+    byte_size: int,
+    computation: Computation | None,
+    features: ProbeFeatures,
+) -> Probe:
+    """The probe of a picture that was embedded now, or that the model finds too small."""
+    picture = made.picture
     vector, logit = (None, None) if made.embedding is None else made.embedding
     hashed = hash_of(picture)
     return Probe(
@@ -157,7 +170,7 @@ def embed_probe(
             format=picture.format,
             width=picture.width,
             height=picture.height,
-            byte_size=len(data),
+            byte_size=byte_size,
             embedding="none" if vector is None else "computed",
             **_hash_fields(hashed),
         ),
@@ -172,8 +185,6 @@ def embed_probe(
         picture,
         features,
         reencoded=made.reencoded,
-        decode_ms=decode_ms,
-        embed_ms=embed_ms,
     )
 
 
